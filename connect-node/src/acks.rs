@@ -1,0 +1,167 @@
+//! What this node has still to tell one manager about placed messages.
+//!
+//! Counts are kept until the manager's heartbeat confirms that it holds them, so that a link which breaks
+//! between placing and acknowledging costs no count. Owned by the manager's state in ingest.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use pushcast_proto::connectnode::v1::{Ack, UserCounts};
+
+use crate::placement::Placement;
+
+/// Messages one Ack may cover: 64 Ki small varints keep the frame near 64 KiB.
+const MAX_ACK_MESSAGES: usize = 64 * 1024;
+
+/// Counts kept for a manager that does not confirm: at 4 bytes each 4 MiB, ten seconds of 100,000/s.
+/// Beyond it the oldest are told as 0 if they have to be repeated.
+const MAX_KEPT: usize = 1024 * 1024;
+
+#[derive(Debug, Default)]
+pub(crate) struct Acks {
+    in_flight: VecDeque<InFlight>,
+    unplaced_bytes: usize,
+    /// Placed and not yet confirmed, consecutive up to `placed`, gaps left out.
+    kept: VecDeque<Placed>,
+    by_user: VecDeque<UserCounts>,
+    placed: u64,
+    sent: u64,
+    confirmed: u64,
+    /// Last seq whose count was given up to stay within `MAX_KEPT`.
+    dropped: u64,
+    arrived: Arrived,
+}
+
+/// Messages placed since the last look, by whether anybody here was for them.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Arrived {
+    pub(crate) with_users: u64,
+    pub(crate) without_users: u64,
+}
+
+#[derive(Debug)]
+enum InFlight {
+    Batch(Arc<Placement>),
+    Gap { to: u64 },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    seq: u64,
+    recipients: u32,
+}
+
+impl Acks {
+    /// Starts after `seq`, for a manager of which this node has nothing.
+    pub(crate) fn start(&mut self, seq: u64) {
+        *self = Self { placed: seq, sent: seq, confirmed: seq, ..Self::default() };
+    }
+
+    /// A batch was offered to the shards.
+    pub(crate) fn offered(&mut self, placement: Arc<Placement>) {
+        self.unplaced_bytes += placement.batch().bytes();
+        self.in_flight.push_back(InFlight::Batch(placement));
+    }
+
+    /// The seqs up to `to` will never come.
+    pub(crate) fn skipped(&mut self, to: u64) {
+        self.in_flight.push_back(InFlight::Gap { to });
+    }
+
+    /// Bytes of batches that some shard has not placed yet.
+    pub(crate) fn unplaced_bytes(&self) -> usize {
+        self.unplaced_bytes
+    }
+
+    /// Last seq that is placed, all before it too.
+    pub(crate) fn placed(&self) -> u64 {
+        self.placed
+    }
+
+    /// A new link begins, and the manager holds acknowledgements up to `acked`: repeats what is after it.
+    pub(crate) fn rewind(&mut self, acked: u64) {
+        self.confirm(acked);
+        self.sent = acked.clamp(self.confirmed, self.placed);
+    }
+
+    /// The manager holds the acknowledgements up to `seq`.
+    pub(crate) fn confirm(&mut self, seq: u64) {
+        self.confirmed = self.confirmed.max(seq.min(self.placed));
+        let confirmed = self.confirmed;
+        while self.kept.pop_front_if(|placed| placed.seq <= confirmed).is_some() {}
+        while self.by_user.pop_front_if(|counts| counts.seq <= confirmed).is_some() {}
+    }
+
+    /// The next acknowledgement to send, if anything was placed since the last one.
+    pub(crate) fn next(&mut self) -> Option<Ack> {
+        self.settle();
+        if self.sent >= self.placed {
+            return None;
+        }
+        if self.sent < self.dropped {
+            return Some(self.repeat_without_counts());
+        }
+        let from = self.kept.partition_point(|placed| placed.seq <= self.sent);
+        let first_seq = self.kept.get(from).map_or(self.placed + 1, |placed| placed.seq);
+        let run: Vec<u32> = self
+            .kept
+            .range(from..)
+            .take(MAX_ACK_MESSAGES)
+            .enumerate()
+            .take_while(|(offset, placed)| placed.seq == first_seq + *offset as u64)
+            .map(|(_, placed)| placed.recipients)
+            .collect();
+        let last = if run.is_empty() { self.placed } else { first_seq + run.len() as u64 - 1 };
+        let by_user = self.by_user.iter().filter(|c| c.seq >= first_seq && c.seq <= last).cloned().collect();
+        self.sent = last;
+        Some(Ack { first_seq, recipients: run, by_user })
+    }
+
+    /// What was placed since the last call.
+    pub(crate) fn take_arrived(&mut self) -> Arrived {
+        std::mem::take(&mut self.arrived)
+    }
+
+    fn repeat_without_counts(&mut self) -> Ack {
+        let first_seq = self.sent + 1;
+        let messages = (self.dropped - self.sent).min(MAX_ACK_MESSAGES as u64);
+        self.sent += messages;
+        Ack { first_seq, recipients: vec![0; messages as usize], by_user: Vec::new() }
+    }
+
+    /// Takes over the counts of batches that every shard has placed, in order.
+    fn settle(&mut self) {
+        loop {
+            match self.in_flight.front() {
+                Some(InFlight::Batch(placement)) if placement.is_placed() => {
+                    let batch = placement.batch();
+                    self.unplaced_bytes -= batch.bytes();
+                    self.placed = batch.last_seq();
+                    let first_seq = batch.first_seq();
+                    for index in placement.skip()..batch.len() {
+                        let recipients = placement.recipients(index);
+                        let seq = first_seq + index as u64;
+                        self.kept.push_back(Placed { seq, recipients });
+                        self.arrived.with_users += u64::from(recipients > 0);
+                        self.arrived.without_users += u64::from(recipients == 0);
+                    }
+                    self.by_user.extend(placement.take_by_user());
+                }
+                Some(InFlight::Gap { to }) => self.placed = *to,
+                Some(InFlight::Batch(_)) | None => break,
+            }
+            self.in_flight.pop_front();
+        }
+        self.bound();
+    }
+
+    /// What was never sent is always kept: it is bounded by what the link lets in.
+    fn bound(&mut self) {
+        while self.kept.len() > MAX_KEPT
+            && let Some(placed) = self.kept.pop_front_if(|placed| placed.seq <= self.sent)
+        {
+            self.dropped = placed.seq;
+        }
+        let dropped = self.dropped;
+        while self.by_user.pop_front_if(|counts| counts.seq <= dropped).is_some() {}
+    }
+}

@@ -1,0 +1,361 @@
+//! A batch as it came from a link: the bytes as received and where in them each message's fields are.
+//!
+//! Owns the received bytes, without copying content. Promises that ids and uris are UTF-8 and that seqs are
+//! consecutive. Never looks at tables.
+
+use bytes::Bytes;
+use prost::{
+    DecodeError,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
+
+use crate::key::{EVERYONE, Key, Keys};
+
+/// Why bytes are not a batch.
+#[derive(Debug, thiserror::Error)]
+pub enum BadBatch {
+    /// Not protobuf.
+    #[error("the batch is not a MessageBatch: {0}")]
+    Malformed(#[from] DecodeError),
+    /// A field is longer than what holds it.
+    #[error("the batch ends in the middle of a field")]
+    Truncated,
+    /// No message in it.
+    #[error("the batch is empty")]
+    Empty,
+    /// Longer than positions in it can be told.
+    #[error("the batch has {0} bytes, more than 4 GiB")]
+    TooLong(usize),
+    /// A seq does not follow the one before.
+    #[error("message {seq} follows message {before} in one batch")]
+    NotConsecutive {
+        /// The seq before.
+        before: u64,
+        /// The seq found.
+        seq: u64,
+    },
+    /// No target, or one that cannot be.
+    #[error("message {0} has no target")]
+    NoTarget(u64),
+    /// Ids or uri are not UTF-8.
+    #[error("message {0} has an id or uri that is not UTF-8")]
+    NotUtf8(u64),
+}
+
+/// Consecutive messages of one manager.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    bytes: Bytes,
+    messages: Vec<Entry>,
+    /// The users of messages to several users, back to back.
+    users: Vec<(Span, Key)>,
+}
+
+/// A message of a batch, borrowed from it.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Its number at its manager.
+    pub seq: u64,
+    /// When it was accepted, microseconds by the manager's clock.
+    pub accepted_at: u64,
+    /// Tenant.
+    pub app: &'a [u8],
+    /// Whom it is for.
+    pub target: Target<'a>,
+    /// What is delivered.
+    pub content: &'a [u8],
+    /// `Service/NotifyType`.
+    pub uri: &'a [u8],
+    /// 16 bytes if the push had a request_id.
+    pub request_hash: &'a [u8],
+}
+
+/// Whom a message is for.
+#[derive(Debug, Clone, Copy)]
+pub enum Target<'a> {
+    /// A room.
+    Room(&'a [u8], Key),
+    /// A user.
+    User(&'a [u8], Key),
+    /// Several users.
+    Users(Users<'a>),
+    /// Everyone of the message's tenant.
+    App(Key),
+    /// Everyone.
+    Everyone,
+}
+
+/// The users of a message to several.
+#[derive(Debug, Clone, Copy)]
+pub struct Users<'a> {
+    bytes: &'a [u8],
+    spans: &'a [(Span, Key)],
+}
+
+impl<'a> Users<'a> {
+    /// Ids and keys, in the order of the push.
+    pub fn iter(self) -> impl ExactSizeIterator<Item = (&'a [u8], Key)> {
+        self.spans.iter().map(move |(span, key)| (span.of(self.bytes), *key))
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..self.end as usize]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    seq: u64,
+    accepted_at: u64,
+    key: Key,
+    app: Span,
+    target: Span,
+    content: Span,
+    uri: Span,
+    request_hash: Span,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Room,
+    User,
+    Users,
+    App,
+    Everyone,
+}
+
+impl Batch {
+    /// Reads a serialised `MessageBatch`.
+    pub fn decode(bytes: Bytes, keys: &Keys) -> Result<Self, BadBatch> {
+        if u32::try_from(bytes.len()).is_err() {
+            return Err(BadBatch::TooLong(bytes.len()));
+        }
+        let mut batch = Self { bytes: Bytes::new(), messages: Vec::new(), users: Vec::new() };
+        let mut reader = Reader { all: &bytes, rest: &bytes };
+        while let Some((tag, wire)) = reader.key()? {
+            if tag == 1 && wire == WireType::LengthDelimited {
+                let span = reader.span()?;
+                let entry = decode_message(&bytes, span, keys, &mut batch.users)?;
+                if let Some(before) = batch.messages.last().map(|e| e.seq)
+                    && Some(entry.seq) != before.checked_add(1)
+                {
+                    return Err(BadBatch::NotConsecutive { before, seq: entry.seq });
+                }
+                batch.messages.push(entry);
+            } else {
+                reader.skip(tag, wire)?;
+            }
+        }
+        if batch.messages.is_empty() {
+            return Err(BadBatch::Empty);
+        }
+        batch.bytes = bytes;
+        Ok(batch)
+    }
+
+    /// Seq of the first message.
+    pub fn first_seq(&self) -> u64 {
+        self.messages[0].seq
+    }
+
+    /// Seq of the last message.
+    pub fn last_seq(&self) -> u64 {
+        self.messages[self.messages.len() - 1].seq
+    }
+
+    /// How many messages; never 0.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Bytes that this batch keeps alive.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+            + self.messages.len() * size_of::<Entry>()
+            + self.users.len() * size_of::<(Span, Key)>()
+    }
+
+    /// The message at `index`, which must be below `len`.
+    pub fn message(&self, index: usize) -> Message<'_> {
+        let entry = &self.messages[index];
+        Message {
+            seq: entry.seq,
+            accepted_at: entry.accepted_at,
+            app: entry.app.of(&self.bytes),
+            target: self.target(entry),
+            content: entry.content.of(&self.bytes),
+            uri: entry.uri.of(&self.bytes),
+            request_hash: entry.request_hash.of(&self.bytes),
+        }
+    }
+
+    /// Whether `wants` holds for a key that the message at `index` is for.
+    pub fn wanted(&self, index: usize, mut wants: impl FnMut(Key) -> bool) -> bool {
+        let entry = &self.messages[index];
+        match entry.kind {
+            Kind::Room | Kind::User | Kind::App | Kind::Everyone => wants(entry.key),
+            Kind::Users => self.users_of(entry).iter().any(|(_, key)| wants(*key)),
+        }
+    }
+
+    fn target(&self, entry: &Entry) -> Target<'_> {
+        match entry.kind {
+            Kind::Room => Target::Room(entry.target.of(&self.bytes), entry.key),
+            Kind::User => Target::User(entry.target.of(&self.bytes), entry.key),
+            Kind::Users => Target::Users(Users { bytes: &self.bytes, spans: self.users_of(entry) }),
+            Kind::App => Target::App(entry.key),
+            Kind::Everyone => Target::Everyone,
+        }
+    }
+
+    /// For `Kind::Users` the target span counts entries of `users`, not bytes.
+    fn users_of(&self, entry: &Entry) -> &[(Span, Key)] {
+        &self.users[entry.target.start as usize..entry.target.end as usize]
+    }
+}
+
+/// Reads protobuf fields and tells where in the whole buffer they are.
+struct Reader<'a> {
+    all: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn within(all: &'a [u8], span: Span) -> Self {
+        Self { all: &all[..span.end as usize], rest: span.of(all) }
+    }
+
+    fn key(&mut self) -> Result<Option<(u32, WireType)>, DecodeError> {
+        if self.rest.is_empty() { Ok(None) } else { decode_key(&mut self.rest).map(Some) }
+    }
+
+    fn varint(&mut self) -> Result<u64, DecodeError> {
+        decode_varint(&mut self.rest)
+    }
+
+    fn span(&mut self) -> Result<Span, BadBatch> {
+        let len = self.varint()?;
+        if len > self.rest.len() as u64 {
+            return Err(BadBatch::Truncated);
+        }
+        let start = self.all.len() - self.rest.len();
+        let end = start + len as usize;
+        self.rest = &self.all[end..];
+        // The whole batch is shorter than 4 GiB, checked at its start.
+        Ok(Span { start: start as u32, end: end as u32 })
+    }
+
+    fn skip(&mut self, tag: u32, wire: WireType) -> Result<(), DecodeError> {
+        skip_field(wire, tag, &mut self.rest, DecodeContext::default())
+    }
+}
+
+fn decode_message(
+    all: &[u8],
+    span: Span,
+    keys: &Keys,
+    users: &mut Vec<(Span, Key)>,
+) -> Result<Entry, BadBatch> {
+    let mut entry = Entry {
+        seq: 0,
+        accepted_at: 0,
+        key: EVERYONE,
+        app: Span::default(),
+        target: Span::default(),
+        content: Span::default(),
+        uri: Span::default(),
+        request_hash: Span::default(),
+        kind: Kind::Everyone,
+    };
+    let mut kind = None;
+    let mut reader = Reader::within(all, span);
+    while let Some((tag, wire)) = reader.key()? {
+        match (tag, wire) {
+            (1, WireType::Varint) => entry.seq = reader.varint()?,
+            (2, WireType::Varint) => entry.accepted_at = reader.varint()?,
+            (3, WireType::LengthDelimited) => entry.app = reader.span()?,
+            (4..=7, WireType::LengthDelimited) => {
+                entry.target = reader.span()?;
+                kind = Some(tag);
+            }
+            (8, WireType::LengthDelimited) => entry.content = reader.span()?,
+            (9, WireType::LengthDelimited) => entry.uri = reader.span()?,
+            (11, WireType::LengthDelimited) => entry.request_hash = reader.span()?,
+            _ => reader.skip(tag, wire)?,
+        }
+    }
+    match kind {
+        Some(4) => entry.kind = Kind::Room,
+        Some(5) => entry.kind = Kind::User,
+        Some(6) => {
+            entry.kind = Kind::Users;
+            entry.target = decode_users(all, &entry, keys, users)?;
+        }
+        Some(7) if !all_apps(all, entry.target)? => entry.kind = Kind::App,
+        Some(7) => entry.kind = Kind::Everyone,
+        _ => return Err(BadBatch::NoTarget(entry.seq)),
+    }
+    finish(all, entry, keys)
+}
+
+fn finish(all: &[u8], mut entry: Entry, keys: &Keys) -> Result<Entry, BadBatch> {
+    let app = entry.app.of(all);
+    let target = if entry.kind == Kind::Users { &b""[..] } else { entry.target.of(all) };
+    let named = matches!(entry.kind, Kind::Room | Kind::User);
+    for text in [app, entry.uri.of(all), if named { target } else { b"" }] {
+        std::str::from_utf8(text).map_err(|_| BadBatch::NotUtf8(entry.seq))?;
+    }
+    entry.key = match entry.kind {
+        Kind::Room => keys.room(app, target),
+        Kind::User => keys.user(app, target),
+        Kind::App => keys.app(app),
+        Kind::Users | Kind::Everyone => EVERYONE,
+    };
+    Ok(entry)
+}
+
+fn decode_users(
+    all: &[u8],
+    entry: &Entry,
+    keys: &Keys,
+    users: &mut Vec<(Span, Key)>,
+) -> Result<Span, BadBatch> {
+    let start = users.len() as u32;
+    let app = entry.app.of(all);
+    let mut reader = Reader::within(all, entry.target);
+    while let Some((tag, wire)) = reader.key()? {
+        if tag == 1 && wire == WireType::LengthDelimited {
+            let span = reader.span()?;
+            let user = span.of(all);
+            std::str::from_utf8(user).map_err(|_| BadBatch::NotUtf8(entry.seq))?;
+            users.push((span, keys.user(app, user)));
+        } else {
+            reader.skip(tag, wire)?;
+        }
+    }
+    let end = users.len() as u32;
+    if start == end { Err(BadBatch::NoTarget(entry.seq)) } else { Ok(Span { start, end }) }
+}
+
+fn all_apps(all: &[u8], span: Span) -> Result<bool, BadBatch> {
+    let mut reader = Reader::within(all, span);
+    let mut found = false;
+    while let Some((tag, wire)) = reader.key()? {
+        if tag == 1 && wire == WireType::Varint {
+            found = reader.varint()? != 0;
+        } else {
+            reader.skip(tag, wire)?;
+        }
+    }
+    Ok(found)
+}

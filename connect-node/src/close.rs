@@ -1,0 +1,79 @@
+//! Why connections end: each reason is one close code, one text and one metric label.
+
+/// Why a node ends a connection, or saw it end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum CloseReason {
+    /// The node drains.
+    Restarting,
+    /// The node has no room.
+    Overloaded,
+    /// The peer broke the WebSocket protocol.
+    Protocol,
+    /// A text frame on the binary subprotocol, or the reverse.
+    WrongType,
+    /// Text that is not UTF-8.
+    NotUtf8,
+    /// A frame over the limit.
+    TooBig,
+    /// The client takes too little.
+    SlowConsumer,
+    /// The client gave no sign of life.
+    HeartbeatTimeout,
+    /// The client said something it may not say.
+    BadRequest,
+    /// The client closed, or its socket ended.
+    Client,
+}
+
+impl CloseReason {
+    /// All reasons, for metrics that start at 0.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Restarting,
+        Self::Overloaded,
+        Self::Protocol,
+        Self::WrongType,
+        Self::NotUtf8,
+        Self::TooBig,
+        Self::SlowConsumer,
+        Self::HeartbeatTimeout,
+        Self::BadRequest,
+        Self::Client,
+    ];
+
+    /// The close code on the wire (RFC 6455, 7.4, and DESIGN 8); none if the client was first.
+    pub(crate) fn code(self) -> Option<u16> {
+        match self {
+            Self::Restarting => Some(1012),
+            Self::Overloaded => Some(1013),
+            Self::Protocol => Some(1002),
+            Self::WrongType => Some(1003),
+            Self::NotUtf8 => Some(1007),
+            Self::TooBig => Some(1009),
+            Self::SlowConsumer => Some(4001),
+            Self::HeartbeatTimeout => Some(4002),
+            Self::BadRequest => Some(4504),
+            Self::Client => None,
+        }
+    }
+
+    /// The reason text on the wire.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Restarting => "node restarting",
+            Self::Overloaded => "overloaded",
+            Self::Protocol => "protocol error",
+            Self::WrongType => "wrong frame type for the subprotocol",
+            Self::NotUtf8 => "text is not UTF-8",
+            Self::TooBig => "frame too big",
+            Self::SlowConsumer => "slow_consumer",
+            Self::HeartbeatTimeout => "heartbeat_timeout",
+            Self::BadRequest => "bad_request",
+            Self::Client => "",
+        }
+    }
+
+    /// The value of the metric label `code`.
+    pub(crate) fn label(self) -> String {
+        self.code().map_or_else(|| "client".to_owned(), |code| code.to_string())
+    }
+}

@@ -1,0 +1,234 @@
+//! Every setting of a connect-node: a flag, and a variable `CONNECT_NODE_…` of the same name.
+
+use std::{ffi::OsString, net::Ipv4Addr, time::Duration};
+
+use clap::Parser;
+use pushcast_common::{
+    registry::{EtcdSettings, Record},
+    settings::{self, Addr, EtcdArgs, ExitOutcome, Problems},
+};
+
+/// Holds the clients' connections and delivers every push their rooms and users want.
+///
+/// Finds push-managers through etcd, or without etcd waits for those that have it under --nodes.
+#[derive(Debug, Parser)]
+#[command(name = "connect-node", version)]
+struct Args {
+    /// Where clients connect: WebSocket at /ws
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:8000")]
+    ws_addr: String,
+    /// Where push-managers link
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:8001")]
+    grpc_addr: String,
+    /// Where /healthz, /readyz and /metrics are
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:8002")]
+    http_addr: String,
+    /// Where push-managers reach --grpc-addr; needed with etcd when that is bound to an unspecified address
+    /// [default: the gRPC address]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    advertise_addr: Option<String>,
+    /// This node's id in the fleet [default: host name and gRPC port]
+    #[arg(long, value_name = "ID")]
+    node_id: Option<String>,
+    /// Where clients reach --ws-addr, such as wss://push.example.com/ws; published in the registry
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Failure domain this node runs in; published in the registry
+    #[arg(long, value_name = "NAME", default_value = "")]
+    zone: String,
+    /// Threads with connections of their own [default: one per core]
+    #[arg(long, value_name = "N")]
+    shards: Option<String>,
+    /// How clients prove who they are; has no default, `none` lets everybody in
+    #[arg(long, value_name = "HOW")]
+    auth: Option<String>,
+    /// How managers prove who they are; has no default, `none` lets everybody in
+    #[arg(long, value_name = "HOW")]
+    fleet_auth: Option<String>,
+    /// How long a starting node waits for every manager before it takes clients without
+    #[arg(long, value_name = "DURATION", default_value = "15s")]
+    link_wait: String,
+    /// Time over which a stopping node closes its connections
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    drain_spread: String,
+    /// Bytes that may wait for one slow client before it is closed with 4001
+    #[arg(long, value_name = "SIZE", default_value = "1MiB")]
+    outbox_bytes: String,
+    /// Most connections [default: the limit of open files less 10 %]
+    #[arg(long, value_name = "N")]
+    max_connections: Option<String>,
+    /// Time between heartbeats to a client
+    #[arg(long, value_name = "DURATION", default_value = "25s")]
+    heartbeat: String,
+    #[command(flatten)]
+    etcd: EtcdArgs,
+}
+
+/// The settings of a node, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where clients connect.
+    pub ws_addr: Addr,
+    /// Where managers link.
+    pub grpc_addr: Addr,
+    /// Where operators look.
+    pub http_addr: Addr,
+    /// Where managers reach this node, if not at the address it is bound to; port 0 is the bound port.
+    pub advertise_addr: Option<Addr>,
+    /// The node's id; `None` for host name and gRPC port.
+    pub node_id: Option<String>,
+    /// Where clients reach this node from outside.
+    pub public_url: Option<String>,
+    /// Failure domain; may be empty.
+    pub zone: String,
+    /// Threads with connections, at least 1.
+    pub shards: usize,
+    /// How long to wait for managers at start.
+    pub link_wait: Duration,
+    /// Time over which a drain closes connections.
+    pub drain_spread: Duration,
+    /// Bytes that may wait for one client.
+    pub outbox_bytes: usize,
+    /// Most connections.
+    pub max_connections: usize,
+    /// Time between heartbeats.
+    pub heartbeat: Duration,
+    /// The registry, if there is one.
+    pub etcd: Option<EtcdSettings>,
+}
+
+impl Config {
+    /// Reads arguments and environment. All mistakes are in the outcome, which also carries `--help`.
+    pub fn from_args(argv: impl IntoIterator<Item = OsString>) -> Result<Self, ExitOutcome> {
+        let (args, problems) = settings::parse::<Args>("CONNECT_NODE_", argv)?;
+        Self::check(&args, problems)
+    }
+
+    /// A node for this machine alone: free ports on loopback, one shard, no registry.
+    pub fn local() -> Self {
+        let loopback = Addr { host: Ipv4Addr::LOCALHOST.to_string(), port: 0 };
+        Self {
+            ws_addr: loopback.clone(),
+            grpc_addr: loopback.clone(),
+            http_addr: loopback,
+            advertise_addr: None,
+            node_id: None,
+            public_url: None,
+            zone: String::new(),
+            shards: 1,
+            link_wait: Duration::from_secs(15),
+            drain_spread: Duration::from_secs(30),
+            outbox_bytes: 1 << 20,
+            max_connections: 10_000,
+            heartbeat: Duration::from_secs(25),
+            etcd: None,
+        }
+    }
+
+    fn check(args: &Args, mut problems: Problems) -> Result<Self, ExitOutcome> {
+        problems.open_only("--auth", args.auth.as_deref());
+        problems.open_only("--fleet-auth", args.fleet_auth.as_deref());
+        let ws_addr = problems.addr("--ws-addr", &args.ws_addr);
+        let grpc_addr = problems.addr("--grpc-addr", &args.grpc_addr);
+        let http_addr = problems.addr("--http-addr", &args.http_addr);
+        let etcd = args.etcd.settings(&mut problems, "connect_node");
+        let unreachable = grpc_addr.as_ref().is_some_and(Addr::is_unspecified);
+        if etcd.is_some() && args.advertise_addr.is_none() && unreachable {
+            problems.push(
+                "--advertise-addr",
+                "needed: --grpc-addr is bound to every address, so managers cannot know where to reach this \
+                 node (example: --advertise-addr 10.0.0.7)",
+            );
+        }
+        let advertise_addr = args.advertise_addr.as_deref().and_then(|addr| {
+            let with_port = if addr.contains(':') { addr.to_owned() } else { format!("{addr}:0") };
+            problems.addr("--advertise-addr", &with_port)
+        });
+        if let Some(id) = &args.node_id
+            && let Err(error) = pushcast_common::id::check_id("node id", id)
+        {
+            problems.push("--node-id", error.to_string());
+        }
+        let second = Duration::from_secs(1);
+        let day = Duration::from_secs(86_400);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut number = |flag, given: &Option<String>, most, default: usize| match given {
+            Some(given) => usize::try_from(problems.number(flag, given, 1..=most)).unwrap_or(default),
+            None => default,
+        };
+        let shards = number("--shards", &args.shards, 1024, cores);
+        let max_connections = number("--max-connections", &args.max_connections, 10_000_000, file_limit());
+        let outbox = problems.size_within("--outbox-bytes", &args.outbox_bytes, 64 << 10..=1 << 30);
+        let config = Self {
+            advertise_addr,
+            node_id: args.node_id.clone(),
+            public_url: args.public_url.clone(),
+            zone: args.zone.clone(),
+            shards,
+            link_wait: problems.duration_within("--link-wait", &args.link_wait, Duration::ZERO..=day),
+            drain_spread: problems.duration_within(
+                "--drain-spread",
+                &args.drain_spread,
+                Duration::ZERO..=day,
+            ),
+            outbox_bytes: usize::try_from(outbox).unwrap_or(usize::MAX),
+            max_connections,
+            heartbeat: problems.duration_within("--heartbeat", &args.heartbeat, second..=day),
+            etcd,
+            ..Self::local()
+        };
+        problems.check()?;
+        // Addresses that are missing are among the problems.
+        let fallback = Self::local();
+        Ok(Self {
+            ws_addr: ws_addr.unwrap_or(fallback.ws_addr),
+            grpc_addr: grpc_addr.unwrap_or(fallback.grpc_addr),
+            http_addr: http_addr.unwrap_or(fallback.http_addr),
+            ..config
+        })
+    }
+
+    /// The node's id when its gRPC port is known.
+    pub(crate) fn id(&self, grpc_port: u16) -> String {
+        self.node_id.clone().unwrap_or_else(|| {
+            let host = hostname().unwrap_or_else(|| "localhost".to_owned());
+            format!("{host}-{grpc_port}")
+        })
+    }
+
+    /// What the registry is told.
+    pub(crate) fn record(&self, grpc_port: u16, ws_port: u16, started_at: String) -> Record {
+        let bound = Addr { host: self.grpc_addr.host.clone(), port: grpc_port };
+        let grpc_addr = match &self.advertise_addr {
+            Some(addr) if addr.port == 0 => Addr { host: addr.host.clone(), port: grpc_port },
+            Some(addr) => addr.clone(),
+            None => bound,
+        };
+        let ws_url = self.public_url.clone().unwrap_or_else(|| {
+            let at = if self.ws_addr.is_unspecified() { &grpc_addr.host } else { &self.ws_addr.host };
+            format!("ws://{}/ws", Addr { host: at.clone(), port: ws_port })
+        });
+        Record {
+            id: self.id(grpc_port),
+            instance: Record::random_instance(),
+            grpc_addr: grpc_addr.to_string(),
+            ws_url,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at,
+            zone: self.zone.clone(),
+            ..Record::default()
+        }
+    }
+}
+
+/// The soft limit of open files, raised to the hard one, less 10 % for everything that is not a client.
+fn file_limit() -> usize {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    usize::try_from(limit - limit / 10).unwrap_or(usize::MAX)
+}
+
+fn hostname() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}

@@ -1,0 +1,231 @@
+//! Every metric of a connect-node, described once, with handles for what is counted often.
+
+use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+
+use crate::{acks::Arrived, close::CloseReason};
+
+/// Describes all metrics and starts their series at 0.
+pub(crate) fn describe() {
+    describe_counter!(
+        "connect_node_push_received_total",
+        "Pushes that arrived, by whether anybody here was for them."
+    );
+    describe_counter!("connect_node_opened_total", "Connections accepted.");
+    describe_counter!(
+        "connect_node_closed_total",
+        "Connections ended, by close code; `client` if the client ended it."
+    );
+    describe_counter!("connect_node_upgrades_refused_total", "WebSocket upgrades refused, by reason.");
+    describe_counter!("connect_node_delivered_messages_total", "Messages placed in connections.");
+    describe_counter!(
+        "connect_node_delivered_bytes_total",
+        Unit::Bytes,
+        "Content bytes placed in connections."
+    );
+    describe_counter!(
+        "connect_node_flushes_total",
+        "Sends to sockets; each carries everything that was pending."
+    );
+    describe_counter!("connect_node_slow_closes_total", "Connections closed because they took too little.");
+    describe_counter!(
+        "connect_node_duplicates_dropped_total",
+        "Messages dropped because they had arrived before."
+    );
+    describe_counter!(
+        "connect_node_lost_messages_total",
+        "Messages a manager's log no longer had for this node."
+    );
+    describe_counter!(
+        "connect_node_link_errors_total",
+        "Links ended because the manager said what it may not say."
+    );
+    describe_counter!(
+        "connect_node_link_wait_expired_total",
+        "Times this node became ready without every manager."
+    );
+    describe_gauge!("connect_node_connections", "Connections held.");
+    describe_gauge!("connect_node_rooms", "Rooms with somebody in them, counted on every shard that has it.");
+    describe_gauge!("connect_node_users", "Users connected, counted on every shard that has them.");
+    describe_gauge!("connect_node_links", "Links of managers that are up.");
+    describe_gauge!("connect_node_known_managers", "Managers registered, linked or named by a linked one.");
+    describe_gauge!("connect_node_outbox_bytes", Unit::Bytes, "Bytes waiting for sockets that refused them.");
+    describe_gauge!("connect_node_ready", "Whether this node takes clients.");
+    describe_gauge!("connect_node_draining", "Whether this node drains.");
+
+    for has_users in ["true", "false"] {
+        counter!("connect_node_push_received_total", "has_users" => has_users).increment(0);
+    }
+    for reason in CloseReason::ALL {
+        counter!("connect_node_closed_total", "code" => reason.label()).increment(0);
+    }
+    for reason in ["not_ready", "draining", "full"] {
+        counter!("connect_node_upgrades_refused_total", "reason" => reason).increment(0);
+    }
+    for name in [
+        "connect_node_opened_total",
+        "connect_node_delivered_messages_total",
+        "connect_node_delivered_bytes_total",
+        "connect_node_flushes_total",
+        "connect_node_slow_closes_total",
+        "connect_node_duplicates_dropped_total",
+        "connect_node_lost_messages_total",
+        "connect_node_link_errors_total",
+        "connect_node_link_wait_expired_total",
+    ] {
+        counter!(name).increment(0);
+    }
+    for name in [
+        "connect_node_connections",
+        "connect_node_rooms",
+        "connect_node_users",
+        "connect_node_links",
+        "connect_node_known_managers",
+        "connect_node_outbox_bytes",
+        "connect_node_ready",
+        "connect_node_draining",
+    ] {
+        gauge!(name).increment(0.0);
+    }
+}
+
+/// What ingest counts: `connect_node_push_received_total`, as the seed names it.
+#[derive(Debug)]
+pub(crate) struct IngestMetrics {
+    with_users: Counter,
+    without_users: Counter,
+}
+
+impl Default for IngestMetrics {
+    fn default() -> Self {
+        let received = |has_users| counter!("connect_node_push_received_total", "has_users" => has_users);
+        Self { with_users: received("true"), without_users: received("false") }
+    }
+}
+
+impl IngestMetrics {
+    pub(crate) fn arrived(&self, arrived: Arrived) {
+        if arrived.with_users > 0 {
+            self.with_users.increment(arrived.with_users);
+        }
+        if arrived.without_users > 0 {
+            self.without_users.increment(arrived.without_users);
+        }
+    }
+}
+
+/// What one shard counts. What happens per delivery or send is added up here and handed on in one step per
+/// turn of the shard, since even an atomic add per socket is a tenth of what a delivery may cost.
+#[derive(Debug)]
+pub struct ShardMetrics {
+    opened: Counter,
+    closed: Vec<(CloseReason, Counter)>,
+    messages: Counter,
+    bytes: Counter,
+    flushes: Counter,
+    slow_closes: Counter,
+    connections: Level,
+    rooms: Level,
+    users: Level,
+    outbox_bytes: Level,
+    turn: Turn,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    messages: u64,
+    bytes: u64,
+    flushes: u64,
+}
+
+/// This shard's part of a gauge that all shards add to.
+#[derive(Debug)]
+struct Level {
+    gauge: Gauge,
+    last: usize,
+}
+
+impl Level {
+    fn new(name: &'static str) -> Self {
+        Self { gauge: gauge!(name), last: 0 }
+    }
+
+    fn set(&mut self, now: usize) {
+        if now != self.last {
+            self.gauge.increment(now as f64 - self.last as f64);
+            self.last = now;
+        }
+    }
+}
+
+impl Default for ShardMetrics {
+    fn default() -> Self {
+        let closed =
+            |reason: CloseReason| (reason, counter!("connect_node_closed_total", "code" => reason.label()));
+        Self {
+            opened: counter!("connect_node_opened_total"),
+            closed: CloseReason::ALL.into_iter().map(closed).collect(),
+            messages: counter!("connect_node_delivered_messages_total"),
+            bytes: counter!("connect_node_delivered_bytes_total"),
+            flushes: counter!("connect_node_flushes_total"),
+            slow_closes: counter!("connect_node_slow_closes_total"),
+            connections: Level::new("connect_node_connections"),
+            rooms: Level::new("connect_node_rooms"),
+            users: Level::new("connect_node_users"),
+            outbox_bytes: Level::new("connect_node_outbox_bytes"),
+            turn: Turn::default(),
+        }
+    }
+}
+
+impl ShardMetrics {
+    pub(crate) fn opened(&self) {
+        self.opened.increment(1);
+    }
+
+    pub(crate) fn closed(&self, reason: CloseReason) {
+        if let Some((_, counter)) = self.closed.iter().find(|(of, _)| *of == reason) {
+            counter.increment(1);
+        }
+    }
+
+    pub(crate) fn slow_close(&self) {
+        self.slow_closes.increment(1);
+    }
+
+    /// A message of `bytes` was placed in `connections` connections.
+    pub(crate) fn delivered(&mut self, connections: u32, bytes: usize) {
+        self.turn.messages += u64::from(connections);
+        self.turn.bytes += u64::from(connections) * bytes as u64;
+    }
+
+    pub(crate) fn flushed(&mut self) {
+        self.turn.flushes += 1;
+    }
+
+    /// Hands on what was counted since the last call.
+    pub(crate) fn end_turn(&mut self) {
+        let turn = std::mem::take(&mut self.turn);
+        if turn.messages > 0 {
+            self.messages.increment(turn.messages);
+            self.bytes.increment(turn.bytes);
+        }
+        if turn.flushes > 0 {
+            self.flushes.increment(turn.flushes);
+        }
+    }
+
+    pub(crate) fn levels(&mut self, connections: usize, rooms: usize, users: usize, outbox: usize) {
+        self.connections.set(connections);
+        self.rooms.set(rooms);
+        self.users.set(users);
+        self.outbox_bytes.set(outbox);
+    }
+}
+
+/// A shard that ends takes its part of the gauges with it.
+impl Drop for ShardMetrics {
+    fn drop(&mut self) {
+        self.end_turn();
+        self.levels(0, 0, 0, 0);
+    }
+}

@@ -1,0 +1,291 @@
+//! A node from its start to its end.
+
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
+
+use pushcast_common::{
+    registry::{Kind, Record, RegisterError, Registration, Registry, State, Taken},
+    shutdown::Shutdown,
+    telemetry,
+};
+use pushcast_proto::connectnode::v1::connect_node_service_server::ConnectNodeServiceServer;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+use tokio_stream::{StreamExt, wrappers::TcpListenerStream};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::{
+    acceptor,
+    config::Config,
+    drain,
+    http_router::{self, Addresses},
+    inbox::Inbox,
+    ingest::Ingest,
+    key::Keys,
+    link_io::CountedIo,
+    link_service::LinkShared,
+    managers, metrics,
+    node_service::NodeService,
+    readiness::{self, Admission},
+    shard::{
+        state::ShardSettings,
+        thread::{ShardHandle, ShardParts, ShardThread},
+    },
+};
+
+/// How long links and HTTP requests may take to end once everything else has.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// HTTP/2 frames and windows of links: a batch is up to 256 KiB, and one stalled link may hold 1 MiB.
+const HTTP2_FRAME: u32 = 1 << 20;
+const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
+const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Largest frame on a link: a message of 1 MiB of content to a thousand users of 128 bytes, and what is
+/// around it.
+const MAX_LINK_FRAME: usize = 2 << 20;
+
+/// The bound sockets of a node, non-blocking.
+#[derive(Debug)]
+pub struct Listeners {
+    /// WebSocket.
+    pub ws: TcpListener,
+    /// gRPC.
+    pub grpc: TcpListener,
+    /// Operations.
+    pub http: TcpListener,
+}
+
+/// Why a node ended that should not have.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A socket or thread could not be used.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It could not take its place in the registry.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// Another process took its place in the registry.
+    #[error("{0}")]
+    Taken(Taken),
+}
+
+/// Runs a node until `shutdown` is begun and every client is gone, or until it is forced.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    registry: Registry,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    telemetry::build_info("connect_node", env!("CARGO_PKG_VERSION"));
+    metrics::describe();
+    let addresses = Addresses {
+        grpc: listeners.grpc.local_addr()?.to_string(),
+        http: listeners.http.local_addr()?.to_string(),
+        ws: listeners.ws.local_addr()?.to_string(),
+    };
+    let started_at = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    let (grpc_port, ws_port) = (listeners.grpc.local_addr()?.port(), listeners.ws.local_addr()?.port());
+    let record = config.record(grpc_port, ws_port, started_at);
+
+    let keys = Keys::default();
+    let inboxes: Vec<Arc<Inbox>> = (0..config.shards).map(|_| Arc::default()).collect();
+    let wakes: Vec<Arc<Notify>> = (0..config.shards).map(|_| Arc::default()).collect();
+    let ingest = Arc::new(Ingest::new(inboxes.clone(), wakes.clone(), registry.is_dynamic()));
+    let admission = Arc::new(Admission::new(config.max_connections));
+    let stop = CancellationToken::new();
+    let parts = ShardParts {
+        settings: ShardSettings {
+            node_id: record.id.clone(),
+            heartbeat: config.heartbeat.as_millis() as u64,
+            outbox_bytes: config.outbox_bytes,
+        },
+        keys: keys.clone(),
+        admission: Arc::clone(&admission),
+        router: http_router::clients(),
+        stop: stop.clone(),
+    };
+    let threads = inboxes
+        .into_iter()
+        .zip(wakes)
+        .enumerate()
+        .map(|(index, (inbox, wake))| ShardThread::start(index, parts.clone(), inbox, wake))
+        .collect::<io::Result<Vec<_>>>();
+    let threads = threads.inspect_err(|_| stop.cancel())?;
+    let shards: Vec<ShardHandle> = threads.iter().map(|thread| thread.handle.clone()).collect();
+
+    let node = Node { config, keys, ingest, admission, stop: stop.clone(), shards, record, addresses };
+    let result = if let [only] = node.shards.as_slice() {
+        // With one shard everything shares its runtime: handing over costs a tenth of what a wake-up of
+        // another thread does.
+        let runtime = only.runtime.clone();
+        let front = runtime.spawn(node.serve(listeners, registry, shutdown));
+        front.await.map_err(io::Error::other)?
+    } else {
+        node.serve(listeners, registry, shutdown).await
+    };
+    stop.cancel();
+    for thread in threads {
+        tokio::task::spawn_blocking(move || thread.join()).await.map_err(io::Error::other)??;
+    }
+    result
+}
+
+/// Everything of a node that is not a shard.
+struct Node {
+    config: Config,
+    keys: Keys,
+    ingest: Arc<Ingest>,
+    admission: Arc<Admission>,
+    stop: CancellationToken,
+    shards: Vec<ShardHandle>,
+    record: Record,
+    addresses: Addresses,
+}
+
+impl Node {
+    async fn serve(
+        self,
+        listeners: Listeners,
+        registry: Registry,
+        shutdown: Shutdown,
+    ) -> Result<(), RunError> {
+        let Listeners { ws, grpc, http } = listeners;
+        let mut servers = JoinSet::new();
+        let ending = CancellationToken::new();
+        servers.spawn(self.serve_grpc(grpc, ending.clone())?);
+        servers.spawn(self.serve_http(http, ending.clone())?);
+        let mut helpers = JoinSet::new();
+        helpers.spawn(acceptor::run(ws, self.shards.clone(), Arc::clone(&self.admission))?);
+        helpers.spawn(managers::follow(registry.watch(Kind::Manager), Arc::clone(&self.ingest)));
+        helpers.spawn(telemetry::upkeep());
+
+        let result = self.live(&registry, &shutdown).await;
+        // Last of all the record: managers count on this node until its sockets are gone.
+        if let Ok(Some(registration)) = &result {
+            registration.set_state(State::Draining);
+        }
+        self.admission.drain();
+        drain::run(&self.shards, &self.admission, self.config.drain_spread, &shutdown).await;
+        let result = match result {
+            Ok(Some(registration)) => {
+                registration.revoke().await;
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        registry.close().await;
+        self.end(servers, helpers, &ending).await;
+        info!("Stopped.");
+        result
+    }
+
+    /// From registering to the request to stop. Returns the registration, if it came to that.
+    async fn live(&self, registry: &Registry, shutdown: &Shutdown) -> Result<Option<Registration>, RunError> {
+        let registration = if registry.is_dynamic() {
+            let registered = tokio::select! {
+                registered = registry.register(Kind::Node, self.record.clone()) => registered?,
+                () = shutdown.begun() => return Ok(None),
+            };
+            info!(node = %self.record.id, grpc_addr = %self.record.grpc_addr, "Registered.");
+            Some(registered)
+        } else {
+            info!("No registry: this node is static and waits for managers that have it under --nodes.");
+            None
+        };
+        let managers: watch::Receiver<_> = registry.watch(Kind::Manager);
+        tokio::select! {
+            () = readiness::wait_until_ready(&self.ingest, &managers, self.config.link_wait) => {}
+            () = shutdown.begun() => return Ok(registration),
+        }
+        if self.admission.open()
+            && let Some(registration) = &registration
+        {
+            registration.set_state(State::Ready);
+        }
+        let taken = async {
+            match &registration {
+                Some(registration) => registration.taken().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown.begun() => Ok(registration),
+            taken = taken => {
+                error!(%taken, "Another process took this node's place; draining.");
+                Err(RunError::Taken(taken))
+            }
+        }
+    }
+
+    fn serve_grpc(
+        &self,
+        listener: TcpListener,
+        ending: CancellationToken,
+    ) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+        let links = LinkShared {
+            ingest: Arc::clone(&self.ingest),
+            keys: self.keys.clone(),
+            node_id: self.record.id.clone(),
+            instance: self.record.instance.clone(),
+            stop: ending.clone(),
+        };
+        let service = NodeService::new(Arc::new(links), self.shards.clone(), Arc::clone(&self.admission));
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pushcast_proto::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(io::Error::other)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let connections = TcpListenerStream::new(listener)
+            .map(|socket| socket.inspect(|socket| drop(socket.set_nodelay(true))).map(CountedIo::new));
+        let server = tonic::transport::Server::builder()
+            .max_frame_size(HTTP2_FRAME)
+            .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+            .add_service(
+                ConnectNodeServiceServer::new(service)
+                    .max_decoding_message_size(MAX_LINK_FRAME)
+                    .max_encoding_message_size(MAX_LINK_FRAME),
+            )
+            .add_service(reflection)
+            .serve_with_incoming_shutdown(connections, ending.cancelled_owned());
+        Ok(async move {
+            if let Err(error) = server.await {
+                error!(%error, "The gRPC server ended.");
+            }
+        })
+    }
+
+    fn serve_http(
+        &self,
+        listener: TcpListener,
+        ending: CancellationToken,
+    ) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+        let router = http_router::operations(
+            self.record.id.clone(),
+            Arc::clone(&self.admission),
+            Arc::clone(&self.ingest),
+            self.addresses.clone(),
+        );
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        Ok(async move {
+            let server = axum::serve(listener, router).with_graceful_shutdown(ending.cancelled_owned());
+            if let Err(error) = server.await {
+                error!(%error, "The HTTP server ended.");
+            }
+        })
+    }
+
+    async fn end(self, mut servers: JoinSet<()>, mut helpers: JoinSet<()>, ending: &CancellationToken) {
+        helpers.shutdown().await;
+        ending.cancel();
+        let all = async { while servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
+            servers.shutdown().await;
+        }
+        self.stop.cancel();
+    }
+}

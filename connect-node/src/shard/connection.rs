@@ -1,0 +1,128 @@
+//! One client's connection, as its shard holds it.
+
+use std::task::Waker;
+
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+
+use super::{
+    frames::{Format, Range},
+    outbox::Outbox,
+};
+use crate::{close::CloseReason, readiness::Permit};
+
+/// Largest client frame and message: room for a join of a thousand rooms, and no more, since tungstenite's
+/// input buffer never shrinks below the largest frame received.
+pub const MAX_CLIENT_FRAME: usize = 128 * 1024;
+
+/// A connection after its upgrade.
+#[derive(Debug)]
+pub struct Connection<T> {
+    /// The socket.
+    pub(super) transport: T,
+    pub(super) format: Format,
+    pub(super) outbox: Outbox,
+    pub(super) phase: Phase,
+    pub(super) id: u64,
+    /// Reads frames; writes only pongs and close replies, into the outbox.
+    pub(super) websocket: WebSocketContext,
+    /// What is being delivered: ranges of the shard's frames, the first inline.
+    pub(super) pending: Range,
+    pub(super) more_pending: Vec<Range>,
+    /// Whether it is in the shard's list of touched connections.
+    pub(super) touched: bool,
+    /// Bytes of its outbox that the shard has counted as waiting.
+    pub(super) counted_waiting: usize,
+    /// The next five are milliseconds of the shard's clock.
+    pub(super) opened: u64,
+    pub(super) last_seen: u64,
+    pub(super) last_heartbeat: u64,
+    /// When the socket last took something of what waits; 0 while nothing waits.
+    pub(super) blocked_since: u64,
+    /// The one entry of the wheel that counts.
+    pub(super) next_check: u64,
+    /// Wakes the connection's task; `None` until it was polled first.
+    pub(super) waker: Option<Waker>,
+    _permit: Permit,
+}
+
+/// Where a connection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Upgraded, no connect frame yet.
+    New,
+    /// In the tables.
+    Open,
+    /// A Close is sent or queued. Input is thrown away until the peer is done or `until`.
+    Closing {
+        reason: CloseReason,
+        until: u64,
+        /// The stream was told that nothing follows.
+        finished: bool,
+    },
+}
+
+impl<T> Connection<T> {
+    /// A connection upgraded at `now`.
+    pub fn new(transport: T, format: Format, now: u64, permit: Permit) -> Self {
+        let config = WebSocketConfig::default()
+            // The shard reads into its own buffer; tungstenite's would cost 128 KiB each.
+            .read_buffer_size(0)
+            .write_buffer_size(0)
+            .max_write_buffer_size(1 << 20)
+            .max_message_size(Some(MAX_CLIENT_FRAME))
+            .max_frame_size(Some(MAX_CLIENT_FRAME));
+        Self {
+            transport,
+            format,
+            outbox: Outbox::default(),
+            phase: Phase::New,
+            id: rand::random(),
+            websocket: WebSocketContext::new(Role::Server, Some(config)),
+            pending: Range::default(),
+            more_pending: Vec::new(),
+            touched: false,
+            counted_waiting: 0,
+            opened: now,
+            last_seen: now,
+            last_heartbeat: now,
+            blocked_since: 0,
+            next_check: u64::MAX,
+            waker: None,
+            _permit: permit,
+        }
+    }
+
+    /// Its id as clients see it.
+    pub(super) fn wire_id(&self) -> String {
+        format!("{:016x}", self.id)
+    }
+
+    /// Adds a range to what is being delivered; one that continues the last one makes it longer.
+    pub(super) fn add(&mut self, range: Range) {
+        let last = self.more_pending.last_mut().unwrap_or(&mut self.pending);
+        if last.end == range.start && last.start != last.end {
+            last.end = range.end;
+        } else if self.pending == Range::default() {
+            self.pending = range;
+        } else {
+            self.more_pending.push(range);
+        }
+    }
+
+    /// Drops what is being delivered.
+    pub(super) fn forget_pending(&mut self) {
+        self.touched = false;
+        self.pending = Range::default();
+        self.more_pending = Vec::new();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. })
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}

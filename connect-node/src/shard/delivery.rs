@@ -1,0 +1,219 @@
+//! From the inbox into the outboxes.
+//!
+//! Everything queued is placed first: frames are encoded back to back, once per format, and a connection's
+//! share is ranges of that buffer. Then each touched connection gets one send. So under load one system call
+//! carries many messages, and when idle one message goes out at once. No task, waker, channel, timer or
+//! reference count per delivery.
+
+use super::{
+    connection::{Connection, Phase},
+    frames::{FORMATS, Format, Frames, Range},
+    slab::Slab,
+    state::{Now, Shard},
+    transport::Transport,
+};
+use crate::{
+    batch::{Message, Target},
+    close::CloseReason,
+    placement::Placement,
+};
+
+/// Encoded bytes at which touched connections are flushed before more is placed: a message to a thousand
+/// users is a frame for each.
+const MAX_FRAMES: usize = 16 * 1024 * 1024;
+
+/// Memory of the frame buffers kept between deliveries.
+const KEEP_FRAMES: usize = 256 * 1024;
+
+/// A busy client gets a heartbeat with its position with the first delivery this long after the last one,
+/// milliseconds, so that little is replayed when it resumes.
+const FRESH_POSITION_MILLIS: u64 = 2_000;
+
+impl<T: Transport> Shard<T> {
+    /// Takes everything out of the inbox and places it. What was touched has to be flushed.
+    pub fn deliver(&mut self, now: Now) {
+        let inbox = std::sync::Arc::clone(&self.inbox);
+        inbox.take(&mut self.taken);
+        self.place_taken(now);
+    }
+
+    /// Places what was taken from the inbox.
+    pub(super) fn place_taken(&mut self, now: Now) {
+        self.heartbeats = [None; FORMATS.len()];
+        if self.taken.deliveries.is_empty() {
+            return;
+        }
+        let mut deliveries = std::mem::take(&mut self.taken.deliveries);
+        let first = self.touched.len();
+        for delivery in deliveries.drain(..) {
+            for index in &delivery.wanted {
+                self.place(&delivery.placement, *index as usize, now);
+            }
+            delivery.placement.finish_shard();
+        }
+        self.taken.deliveries = deliveries;
+        self.refresh_positions(first, now);
+    }
+
+    fn place(&mut self, placement: &Placement, index: usize, now: Now) {
+        let message = placement.batch().message(index);
+        let manager = placement.manager();
+        let placed = if let Target::Users(users) = message.target {
+            let mut counts = std::mem::take(&mut self.user_counts);
+            counts.clear();
+            for (user, key) in users.iter() {
+                let message = Message { target: Target::User(user, key), ..message };
+                counts.push(self.place_message(manager, &message, now));
+            }
+            placement.count_by_user(index, &counts);
+            self.user_counts = counts;
+            self.user_counts.iter().sum()
+        } else {
+            self.place_message(manager, &message, now)
+        };
+        placement.count(index, placed);
+        self.metrics.delivered(placed, message.content.len());
+    }
+
+    /// Returns how many connections it was placed in.
+    fn place_message(&mut self, manager: Option<u64>, message: &Message<'_>, now: Now) -> u32 {
+        if self.frames.len() > MAX_FRAMES {
+            self.flush(usize::MAX, now);
+        }
+        let tables = &self.tables;
+        let mut placer = Placer {
+            connections: &mut self.connections,
+            frames: &mut self.frames,
+            touched: &mut self.touched,
+            manager,
+            message,
+        };
+        match message.target {
+            Target::Room(room, key) => placer.place(tables.room(key, message.app, room).iter().copied()),
+            Target::User(user, key) => placer.place(tables.user(key, message.app, user).iter().copied()),
+            Target::App(key) => placer.place(tables.app(key, message.app).iter().copied()),
+            Target::Everyone => placer.place(tables.everyone()),
+            Target::Users(_) => 0,
+        }
+    }
+
+    /// Gives those touched since `first` a heartbeat behind their deliveries, if their last one is old.
+    fn refresh_positions(&mut self, first: usize, now: Now) {
+        for at in first.min(self.touched.len()).max(self.flushed)..self.touched.len() {
+            let slot = self.touched[at];
+            let Some(connection) = self.connections.at_mut(slot) else { continue };
+            let fresh = now.millis < connection.last_heartbeat + FRESH_POSITION_MILLIS;
+            if fresh || connection.phase != Phase::Open {
+                continue;
+            }
+            let format = connection.format;
+            let range = self.heartbeat_range(format, now);
+            if let Some(connection) = self.connections.at_mut(slot) {
+                connection.add(range);
+                connection.last_heartbeat = now.millis;
+            }
+        }
+    }
+
+    /// A heartbeat that quotes where the shard is, encoded once until something moves.
+    pub(super) fn heartbeat_range(&mut self, format: Format, now: Now) -> Range {
+        if let Some(range) = self.heartbeats[format as usize] {
+            return range;
+        }
+        let frame = self.heartbeat_frame(now);
+        let range = self.frames.frame(format, &frame);
+        self.heartbeats[format as usize] = Some(range);
+        range
+    }
+
+    /// Sends what is pending, to `budget` connections at most. True if more are left.
+    pub fn flush(&mut self, budget: usize, now: Now) -> bool {
+        let until = self.touched.len().min(self.flushed.saturating_add(budget));
+        while self.flushed < until {
+            let slot = self.touched[self.flushed];
+            self.flushed += 1;
+            self.flush_slot(slot, now);
+        }
+        if self.flushed < self.touched.len() {
+            return true;
+        }
+        self.touched.clear();
+        self.flushed = 0;
+        self.frames.clear(KEEP_FRAMES);
+        self.heartbeats = [None; FORMATS.len()];
+        false
+    }
+
+    /// Sends what is pending for one connection and closes it if it takes too little.
+    pub(super) fn flush_slot(&mut self, slot: u32, now: Now) {
+        let Some(connection) = self.connections.at_mut(slot) else { return };
+        if !std::mem::take(&mut connection.touched) {
+            return;
+        }
+        let first = std::mem::take(&mut connection.pending);
+        let result = if connection.more_pending.is_empty() {
+            connection.outbox.send(&connection.transport, self.frames.bytes(connection.format, first))
+        } else {
+            // One send of joined ranges is cheaper than a vectored one of up to 30.
+            self.joined.clear();
+            self.joined.extend_from_slice(self.frames.bytes(connection.format, first));
+            for range in std::mem::take(&mut connection.more_pending) {
+                self.joined.extend_from_slice(self.frames.bytes(connection.format, range));
+            }
+            connection.outbox.send(&connection.transport, &self.joined)
+        };
+        self.metrics.flushed();
+        self.after_send(slot, result, now);
+    }
+
+    /// Sends one frame behind everything that is pending.
+    pub(super) fn send(&mut self, slot: u32, frame: &[u8], now: Now) {
+        self.flush_slot(slot, now);
+        let Some(connection) = self.connections.at_mut(slot) else { return };
+        let result = connection.outbox.send(&connection.transport, frame);
+        self.after_send(slot, result, now);
+    }
+
+    /// What follows any attempt to send: a socket that failed is let go, one that refused is watched, one
+    /// over its bound is closed.
+    pub(super) fn after_send(&mut self, slot: u32, result: std::io::Result<bool>, now: Now) {
+        let Some(key) = self.connections.key_at(slot) else { return };
+        match result {
+            Ok(false) => {}
+            Ok(true) => self.blocked(key, now),
+            Err(error) => {
+                tracing::debug!(%error, "Sending failed.");
+                self.drop_connection(key, CloseReason::Client);
+            }
+        }
+    }
+}
+
+/// Puts one message into connections.
+struct Placer<'a, T> {
+    connections: &'a mut Slab<Connection<T>>,
+    frames: &'a mut Frames,
+    touched: &'a mut Vec<u32>,
+    manager: Option<u64>,
+    message: &'a Message<'a>,
+}
+
+impl<T> Placer<'_, T> {
+    /// Returns how many connections it was placed in.
+    fn place(&mut self, slots: impl Iterator<Item = u32>) -> u32 {
+        let mut encoded = [None; FORMATS.len()];
+        let mut placed = 0;
+        for slot in slots {
+            let Some(connection) = self.connections.at_mut(slot) else { continue };
+            let format = connection.format;
+            let range = *encoded[format as usize]
+                .get_or_insert_with(|| self.frames.push(format, self.manager, self.message));
+            connection.add(range);
+            if !std::mem::replace(&mut connection.touched, true) {
+                self.touched.push(slot);
+            }
+            placed += 1;
+        }
+        placed
+    }
+}

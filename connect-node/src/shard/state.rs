@@ -1,0 +1,205 @@
+//! What one shard owns: its connections, its tables, its inbox and the frames it is delivering.
+//!
+//! Everything here is used by one thread. Sockets are behind `Transport`, clocks are arguments, so the
+//! delivery path runs without either in the simulation and under the instruction count.
+
+use std::sync::Arc;
+
+use tokio_tungstenite::tungstenite;
+
+use super::{
+    connection::Connection,
+    frames::{FORMATS, Frames, Range},
+    slab::{Slab, SlabKey},
+    tables::Tables,
+    transport::Transport,
+    wheel::Wheel,
+};
+use crate::{
+    inbox::{Inbox, Taken},
+    key::Keys,
+    metrics::ShardMetrics,
+    position::Marks,
+};
+
+/// One read takes at most this much; what clients send is far smaller.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What a shard's connections are bound by.
+#[derive(Debug, Clone)]
+pub struct ShardSettings {
+    /// The node's id, for `connected`.
+    pub node_id: String,
+    /// Milliseconds between heartbeats.
+    pub heartbeat: u64,
+    /// Bytes that may wait for one socket.
+    pub outbox_bytes: usize,
+}
+
+/// A moment, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Milliseconds since the shard's start, never back.
+    pub millis: u64,
+    /// Microseconds since 1970.
+    pub micros: u64,
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct Shard<T> {
+    pub(super) settings: ShardSettings,
+    pub(super) keys: Keys,
+    pub(super) tables: Tables,
+    pub(super) connections: Slab<Connection<T>>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) taken: Taken,
+    pub(super) frames: Frames,
+    /// Heartbeats among the frames that quote where the shard is now.
+    pub(super) heartbeats: [Option<Range>; FORMATS.len()],
+    /// Slots with something pending, in the order they were touched; those before `flushed` are done.
+    pub(super) touched: Vec<u32>,
+    pub(super) flushed: usize,
+    pub(super) wheel: Wheel,
+    pub(super) due: Vec<(SlabKey, u64)>,
+    /// Largest `as_of` ever quoted here: it never goes back.
+    pub(super) as_of: u64,
+    pub(super) metrics: ShardMetrics,
+    /// For joining ranges before a send.
+    pub(super) joined: Vec<u8>,
+    /// What sockets are read into: one buffer for all, so that an idle connection owns none.
+    pub(super) scratch: Vec<u8>,
+    /// Client messages read and not yet handled.
+    pub(super) messages: Vec<tungstenite::Message>,
+    /// Connections per user of the message being placed.
+    pub(super) user_counts: Vec<u32>,
+    /// Bytes waiting in all outboxes.
+    pub(super) waiting_bytes: usize,
+    /// Connections still to be closed by the drain, the next one last, with the time for each.
+    pub(super) drain: Vec<(u64, SlabKey)>,
+    pub(super) draining: bool,
+}
+
+impl<T: Transport> Shard<T> {
+    /// A shard without connections.
+    pub fn new(settings: ShardSettings, keys: Keys, inbox: Arc<Inbox>, metrics: ShardMetrics) -> Self {
+        Self {
+            settings,
+            tables: Tables::new(keys.clone()),
+            keys,
+            connections: Slab::default(),
+            inbox,
+            taken: Taken::default(),
+            frames: Frames::default(),
+            heartbeats: [None; FORMATS.len()],
+            touched: Vec::new(),
+            flushed: 0,
+            wheel: Wheel::default(),
+            due: Vec::new(),
+            as_of: 0,
+            metrics,
+            joined: Vec::new(),
+            scratch: vec![0; READ_BYTES],
+            messages: Vec::new(),
+            user_counts: Vec::new(),
+            waiting_bytes: 0,
+            drain: Vec::new(),
+            draining: false,
+        }
+    }
+
+    /// Takes an upgraded connection. It has 5 s to say who it is.
+    pub fn open(&mut self, connection: Connection<T>) -> SlabKey {
+        let opened = connection.opened;
+        let key = self.connections.insert(connection);
+        self.check_at(key, opened + super::sweep::CONNECT_TIMEOUT_MILLIS);
+        self.metrics.opened();
+        key
+    }
+
+    /// Connections here, closing ones included.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether no connection is here.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Who is where.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Where the shard is: everything up to these marks is placed.
+    pub fn marks(&self) -> &Marks {
+        &self.taken.marks
+    }
+
+    /// Newest arrival number of which everything wanted here is placed.
+    pub fn placed_arrival(&self) -> u64 {
+        self.taken.arrival
+    }
+
+    /// Whether something waits to be flushed.
+    pub(super) fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Hands on what was counted since the last turn.
+    pub fn end_turn(&mut self) {
+        self.metrics.end_turn();
+    }
+
+    /// Exports how full the shard is.
+    pub(super) fn report_levels(&mut self) {
+        let tables = &self.tables;
+        self.metrics.levels(self.connections.len(), tables.rooms(), tables.users(), self.waiting_bytes);
+    }
+
+    /// Slots of the connections in a room.
+    pub(super) fn in_room(&self, app: &str, room: &str) -> Vec<u32> {
+        let (app, room) = (app.as_bytes(), room.as_bytes());
+        self.tables.room(self.keys.room(app, room), app, room).to_vec()
+    }
+
+    /// Slots of a user's connections.
+    pub(super) fn of_user(&self, app: &str, user: &str) -> Vec<u32> {
+        let (app, user) = (app.as_bytes(), user.as_bytes());
+        self.tables.user(self.keys.user(app, user), app, user).to_vec()
+    }
+
+    /// A connection's id, user and sorted rooms, as clients see them.
+    pub(super) fn describe(&mut self, slot: u32) -> Option<(String, String, Vec<String>)> {
+        let id = self.connections.at_mut(slot)?.wire_id();
+        let (_, user) = self.tables.identity(slot)?;
+        let rooms = self.tables.rooms_of(slot).into_iter().map(str::to_owned).collect();
+        Some((id, user.to_owned(), rooms))
+    }
+
+    /// The `as_of` to quote now, microseconds; 0 while unknown.
+    pub(super) fn quote_as_of(&mut self, now: Now) -> u64 {
+        self.as_of = self.as_of.max(self.taken.marks.as_of(now.micros));
+        self.as_of
+    }
+
+    /// Counts what waits for a connection now in place of what waited before.
+    pub(super) fn count_waiting(&mut self, key: SlabKey) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            let waits = connection.outbox.len();
+            self.waiting_bytes -= std::mem::replace(&mut connection.counted_waiting, waits);
+            self.waiting_bytes += waits;
+        }
+    }
+
+    /// Has the sweep look at a connection at `at`, unless it does so before.
+    pub(super) fn check_at(&mut self, key: SlabKey, at: u64) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && at < connection.next_check
+        {
+            connection.next_check = at;
+            self.wheel.schedule(key, at);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A connection's own task: reads when the socket has something, sends when it accepts again.
+//!
+//! Owns nothing but the key of its connection; ends when the shard has let go of it.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use tokio::net::TcpStream;
+
+use super::{
+    slab::SlabKey,
+    state::Shard,
+    thread::{Clock, Core},
+};
+
+pub(super) struct ConnectionTask {
+    core: Rc<Core>,
+    key: SlabKey,
+}
+
+impl ConnectionTask {
+    pub(super) fn new(core: Rc<Core>, key: SlabKey) -> Self {
+        Self { core, key }
+    }
+}
+
+impl Future for ConnectionTask {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let poll = poll_connection(&this.core.shard, &this.core.clock, this.key, cx);
+        this.core.wake_to_flush();
+        poll
+    }
+}
+
+fn poll_connection(
+    shard: &RefCell<Shard<TcpStream>>,
+    clock: &Clock,
+    key: SlabKey,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let mut shard = shard.borrow_mut();
+    let now = clock.now();
+    let Some(connection) = shard.connections.get_mut(key) else { return Poll::Ready(()) };
+    if connection.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+        connection.waker = Some(cx.waker().clone());
+    }
+    loop {
+        let Some(connection) = shard.connections.get_mut(key) else { return Poll::Ready(()) };
+        if connection.outbox.is_empty() {
+            break;
+        }
+        match connection.transport.poll_write_ready(cx) {
+            Poll::Pending => break,
+            Poll::Ready(_) => {
+                let before = connection.outbox.len();
+                if !shard.writable(key, now) {
+                    return Poll::Ready(());
+                }
+                let Some(connection) = shard.connections.get_mut(key) else { return Poll::Ready(()) };
+                if connection.outbox.len() == before {
+                    // The socket refused: forget tokio's idea that it is writable, and ask again.
+                    super::transport::Transport::wake_when_writable(&connection.transport, cx.waker());
+                    break;
+                }
+            }
+        }
+    }
+    loop {
+        let Some(connection) = shard.connections.get_mut(key) else { return Poll::Ready(()) };
+        match connection.transport.poll_read_ready(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(_) => {
+                if shard.read(key, now) {
+                    // It has more than its turn allows: let others go first.
+                    cx.waker().wake_by_ref();
+                    return if shard.connections.get_mut(key).is_some() {
+                        Poll::Pending
+                    } else {
+                        Poll::Ready(())
+                    };
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! From an accepted socket to a WebSocket connection: hyper speaks HTTP, then leaves.
+//!
+//! `/ws` is matched before axum's router, which answers everything else. What hyper needed for HTTP (17 KiB)
+//! is gone once the connection is a WebSocket.
+
+use std::{cell::RefCell, convert::Infallible, rc::Rc, time::Duration};
+
+use axum::body::Body;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use pushcast_proto::client::v1::Connect;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tower_service::Service;
+
+use super::{
+    connection::Connection,
+    frames::{FORMATS, Format},
+    task::ConnectionTask,
+    thread::Core,
+};
+use crate::readiness::{Permit, Refusal};
+
+/// How long a client may take to send its request head; afterwards 1,000 half requests cost nothing.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Largest request head: a token in the URL or a header is a few KiB at most.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// What a successful upgrade asked for.
+struct Upgrade {
+    format: Format,
+    /// The connect frame, if it came in the URL.
+    connect: Option<Result<Connect, String>>,
+}
+
+/// Serves HTTP on a socket until it becomes a WebSocket, and then hands it to the shard.
+pub(super) async fn serve(core: Rc<Core>, socket: TcpStream, permit: Permit) {
+    let accepted: Rc<RefCell<Option<Upgrade>>> = Rc::default();
+    let service = {
+        let (core, accepted) = (Rc::clone(&core), Rc::clone(&accepted));
+        service_fn(move |request| answer(Rc::clone(&core), Rc::clone(&accepted), request))
+    };
+    let http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(socket), service)
+        .without_shutdown();
+    let parts = tokio::select! {
+        parts = http => parts,
+        () = core.stop.cancelled() => return,
+    };
+    let parts = match parts {
+        Ok(parts) => parts,
+        Err(error) => {
+            tracing::debug!(%error, "HTTP ended before an upgrade.");
+            return;
+        }
+    };
+    let Some(upgrade) = accepted.take() else { return };
+    let socket = parts.io.into_inner();
+    let key = {
+        let mut shard = core.shard.borrow_mut();
+        let now = core.clock.now();
+        let key = shard.open(Connection::new(socket, upgrade.format, now.millis, permit));
+        if let Some(connect) = upgrade.connect {
+            shard.on_url(key, connect, now);
+        }
+        // What the client sent right behind its request.
+        shard.feed(key, &parts.read_buf, now);
+        if shard.draining {
+            shard.close_restarting(key, now);
+        }
+        key
+    };
+    drop(parts.read_buf);
+    core.connections.spawn_local(ConnectionTask::new(Rc::clone(&core), key));
+    core.wake_to_flush();
+}
+
+async fn answer(
+    core: Rc<Core>,
+    accepted: Rc<RefCell<Option<Upgrade>>>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    if request.uri().path() != "/ws" {
+        return core.router.clone().call(request.map(Body::new)).await;
+    }
+    Ok(match upgrade(&core, &request) {
+        Ok((response, upgrade)) => {
+            *accepted.borrow_mut() = Some(upgrade);
+            response
+        }
+        Err(response) => *response,
+    })
+}
+
+fn upgrade(
+    core: &Core,
+    request: &Request<Incoming>,
+) -> Result<(Response<Body>, Upgrade), Box<Response<Body>>> {
+    core.admission.admit().map_err(|refusal| Box::new(refuse(refusal)))?;
+    let format = subprotocol(request).map_err(|message| Box::new(bad_request(&message)))?;
+    let mut response = create_response_with_body(request, Body::empty)
+        .map_err(|error| Box::new(bad_request(&error.to_string())))?;
+    if let Some(format) = format {
+        let name = HeaderValue::from_static(format.subprotocol());
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    let connect = connect_in_url(request.uri().query().unwrap_or_default());
+    Ok((response, Upgrade { format: format.unwrap_or(Format::Json), connect }))
+}
+
+/// The first known subprotocol among those offered; `None` if none was offered.
+fn subprotocol(request: &Request<Incoming>) -> Result<Option<Format>, String> {
+    let mut offered = Vec::new();
+    for value in request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL) {
+        let value = value.to_str().map_err(|_| "Sec-WebSocket-Protocol is not ASCII".to_owned())?;
+        offered.extend(value.split(',').map(str::trim).filter(|name| !name.is_empty()));
+    }
+    let known = |name: &&str| FORMATS.into_iter().find(|format| format.subprotocol() == *name);
+    match offered.iter().find_map(known) {
+        Some(format) => Ok(Some(format)),
+        None if offered.is_empty() => Ok(None),
+        None => Err(format!(
+            "none of the subprotocols offered ({}) is known here; offer pushcast.v1.json or pushcast.v1.protobuf",
+            offered.join(", ")
+        )),
+    }
+}
+
+/// The connect frame in the URL: any of `token`, `user_id`, `rooms`, `app` makes one (DESIGN 8). Other
+/// parameters are ignored. A browser cannot read a 400, so mistakes are told after the upgrade.
+fn connect_in_url(query: &str) -> Option<Result<Connect, String>> {
+    let mut connect = Connect::default();
+    let mut found = false;
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if !matches!(name, "token" | "user_id" | "rooms" | "app") {
+            continue;
+        }
+        found = true;
+        let result = match name {
+            "token" => decode(name, value).map(|value| connect.token = value),
+            "user_id" => decode(name, value).map(|value| connect.user_id = value),
+            "app" => decode(name, value).map(|value| connect.app = value),
+            // Split before decoding, so that a room's name may hold a comma.
+            _ => value
+                .split(',')
+                .filter(|room| !room.is_empty())
+                .map(|room| decode(name, room))
+                .collect::<Result<_, _>>()
+                .map(|rooms| connect.rooms = rooms),
+        };
+        if let Err(message) = result {
+            return Some(Err(message));
+        }
+    }
+    found.then_some(Ok(connect))
+}
+
+fn decode(name: &str, value: &str) -> Result<String, String> {
+    let bytes = percent_encoding::percent_decode_str(value);
+    let text = bytes.decode_utf8().map_err(|_| format!("{name}: not UTF-8 after percent-decoding"))?;
+    Ok(text.into_owned())
+}
+
+fn bad_request(message: &str) -> Response<Body> {
+    plain(StatusCode::BAD_REQUEST, message)
+}
+
+fn refuse(refusal: Refusal) -> Response<Body> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, refusal.text());
+    // Long enough that a fleet which is full is not asked by everybody at once.
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    response
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{text}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    // The socket is of no further use, and a refused client should not hold it.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_of_the_four_parameters_is_a_connect_frame() {
+        assert_eq!(connect_in_url(""), None);
+        assert_eq!(connect_in_url("v=1&x"), None);
+        let connect = connect_in_url("rooms=a,b%2Cc,%E6%88%BF&app=x&user_id=u%201&v=2");
+        let expected = Connect {
+            app: "x".to_owned(),
+            user_id: "u 1".to_owned(),
+            rooms: vec!["a".to_owned(), "b,c".to_owned(), "房".to_owned()],
+            ..Connect::default()
+        };
+        assert_eq!(connect, Some(Ok(expected)));
+        assert_eq!(connect_in_url("token="), Some(Ok(Connect::default())));
+        assert_eq!(
+            connect_in_url("user_id=%ff"),
+            Some(Err("user_id: not UTF-8 after percent-decoding".to_owned()))
+        );
+    }
+}

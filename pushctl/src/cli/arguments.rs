@@ -1,0 +1,134 @@
+//! What can be said on the command line.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Pushes to and listens at a Pushcast fleet.
+#[derive(Debug, Parser)]
+#[command(name = "pushctl", version, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Push a message to a room, a user, several users or everyone.
+    Push(PushArguments),
+    /// Connect as a client and print what is pushed to it, until interrupted.
+    Listen(ListenArguments),
+    /// List the connect-nodes a push-manager knows.
+    Nodes(NodesArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManagerArguments {
+    /// The push-manager's gRPC address.
+    #[arg(long, env = "PUSHCTL_MANAGER", default_value = "http://127.0.0.1:9000", global = true)]
+    pub(super) manager: String,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PushArguments {
+    #[command(flatten)]
+    pub(super) manager: ManagerArguments,
+    #[command(subcommand)]
+    pub(super) target: TargetArguments,
+    /// Tenant; the default one if left out.
+    #[arg(long, default_value = "", hide_default_value = true, global = true)]
+    pub(super) app: String,
+    /// `Service/NotifyType`, delivered with the content.
+    #[arg(long, default_value = "", hide_default_value = true, global = true)]
+    pub(super) uri: String,
+    /// Your own id of this push: a repeat with the same one is shown to nobody twice.
+    #[arg(long, default_value = "", hide_default_value = true, global = true)]
+    pub(super) request_id: String,
+    /// What to wait for.
+    #[arg(long, value_enum, default_value_t = AckArgument::Nodes, global = true)]
+    pub(super) ack: AckArgument,
+    /// Wait for the answer at most this long, such as 2s; the manager's own bound if left out.
+    #[arg(long, value_parser = humantime::parse_duration, global = true)]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum AckArgument {
+    /// The nodes that placed it.
+    Nodes,
+    /// The manager's log alone.
+    Accepted,
+}
+
+const CONTENT_HELP: &str = "What to deliver: as it is, `-` for standard input, `@file` for a file's content";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TargetArguments {
+    /// Everybody in a room.
+    Room {
+        room: String,
+        #[arg(help = CONTENT_HELP)]
+        content: String,
+    },
+    /// Every connection of a user.
+    User {
+        user: String,
+        #[arg(help = CONTENT_HELP)]
+        content: String,
+    },
+    /// Every connection of several users.
+    Users {
+        /// Separated by commas.
+        #[arg(value_delimiter = ',', num_args = 1)]
+        users: Vec<String>,
+        #[arg(help = CONTENT_HELP)]
+        content: String,
+    },
+    /// Everyone connected.
+    Everyone {
+        #[arg(help = CONTENT_HELP)]
+        content: String,
+        /// Of every tenant.
+        #[arg(long)]
+        all_apps: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListenArguments {
+    /// The node's WebSocket address.
+    #[arg(long, env = "PUSHCTL_URL", default_value = "ws://127.0.0.1:8000/ws")]
+    pub(super) url: String,
+    /// Rooms to enter, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    pub(super) rooms: Vec<String>,
+    /// Who to connect as; the node gives a name if left out.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) user: String,
+    /// Tenant; the default one if left out.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) app: String,
+    /// Print JSON, one object for each push.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// How to speak with the node.
+    #[arg(long, value_enum, default_value_t = FormatArgument::Json)]
+    pub(super) format: FormatArgument,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum FormatArgument {
+    /// Subprotocol pushcast.v1.json.
+    Json,
+    /// Subprotocol pushcast.v1.protobuf.
+    Protobuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NodesArguments {
+    #[command(flatten)]
+    pub(super) manager: ManagerArguments,
+}

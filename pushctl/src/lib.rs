@@ -1,0 +1,13 @@
+//! The Rust client library of Pushcast, and the command line on top of it.
+//!
+//! For business servers: [`push`] sends pushes to a push-manager and [`pipeline`] sends many of them on one
+//! stream. For receivers: [`client`] is one connection to a connect-node, [`session`] is a connection that
+//! comes back by itself as [`reconnect`] says, without showing a message twice ([`seen`]).
+
+pub mod client;
+pub mod format;
+pub mod pipeline;
+pub mod push;
+pub mod reconnect;
+pub mod seen;
+pub mod session;

@@ -1,0 +1,29 @@
+//! Free ports for programs that cannot be told to pick one (etcd).
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+/// Below the range from which the kernel gives out ports, so that nobody gets ours by chance between
+/// looking and using.
+const FIRST: u16 = 12_000;
+const COUNT: u16 = 16_000;
+
+/// A port that nobody listens on.
+///
+/// # Panics
+/// If there is none at all.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Two test processes at once start at different places.
+    let offset = (std::process::id() % u32::from(COUNT)) as u16;
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + offset.wrapping_mul(37).wrapping_add(step) % COUNT;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between {FIRST} and {}", FIRST + COUNT);
+}

@@ -1,0 +1,18 @@
+//! The whole system: our processes, a real etcd, real sockets. A file is a behaviour, a test a sentence.
+
+mod bad_clients;
+mod bad_records;
+mod bad_requests;
+mod bad_settings;
+mod command_line;
+mod delivery;
+mod drain;
+mod etcd_outage;
+mod failures;
+mod http_gateway;
+mod load;
+mod membership;
+mod metrics;
+mod other_clients;
+mod slow_client;
+mod strangers;
