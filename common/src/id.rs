@@ -42,12 +42,10 @@ impl FromStr for ManagerId {
     /// Strict: exactly 16 digits, lower case, so that one id has one spelling.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if text.len() == 16 && digits {
-            if let Ok(number) = u64::from_str_radix(text, 16) {
-                return Ok(Self(number));
-            }
+        match u64::from_str_radix(text, 16) {
+            Ok(number) if digits && text.len() == 16 => Ok(Self(number)),
+            _ => Err(InvalidManagerId(text.chars().take(32).collect())),
         }
-        Err(InvalidManagerId(text.chars().take(32).collect()))
     }
 }
 

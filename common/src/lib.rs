@@ -1,10 +1,11 @@
 //! What push-manager and connect-node share, and nothing else.
 //!
 //! Read in this order: [`settings`] (flags, variables, all mistakes at once), [`telemetry`] (logs,
-//! `/healthz`, `/readyz`, `/metrics`), [`shutdown`] (drain, then force), [`registry`] (who else is
+//! `/healthz`, `/readyz`, `/metrics`), [`http_server`], [`shutdown`] (drain, then force), [`registry`] (who else is
 //! there: the only module that knows etcd), and the small [`id`] and [`clock`].
 
 pub mod clock;
+pub mod http_server;
 pub mod id;
 pub mod registry;
 pub mod settings;

@@ -119,4 +119,18 @@ mod tests {
         forced.force_now();
         assert!(forced.is_begun() && forced.is_forced());
     }
+
+    #[tokio::test]
+    async fn the_first_signal_begins_and_the_second_forces() {
+        let shutdown = on_signals().unwrap();
+        let send = |name: &str| {
+            let pid = std::process::id().to_string();
+            assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+        };
+        send("-TERM");
+        shutdown.clone().begun().await;
+        assert!(!shutdown.is_forced());
+        send("-INT");
+        shutdown.forced().await;
+    }
 }

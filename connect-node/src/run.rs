@@ -3,6 +3,7 @@
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use pushcast_common::{
+    http_server,
     registry::{Kind, Record, RegisterError, Registration, Registry, State, Taken},
     shutdown::Shutdown,
     telemetry,
@@ -156,7 +157,7 @@ impl Node {
         let mut servers = JoinSet::new();
         let ending = CancellationToken::new();
         servers.spawn(self.serve_grpc(grpc, ending.clone())?);
-        servers.spawn(self.serve_http(http, ending.clone())?);
+        servers.spawn(self.serve_http(http, ending.clone()));
         let mut helpers = JoinSet::new();
         helpers.spawn(acceptor::run(ws, self.shards.clone(), Arc::clone(&self.admission))?);
         helpers.spawn(managers::follow(registry.watch(Kind::Manager), Arc::clone(&self.ingest)));
@@ -263,20 +264,18 @@ impl Node {
         &self,
         listener: TcpListener,
         ending: CancellationToken,
-    ) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+    ) -> impl Future<Output = ()> + Send + use<> {
         let router = http_router::operations(
             self.record.id.clone(),
             Arc::clone(&self.admission),
             Arc::clone(&self.ingest),
             self.addresses.clone(),
         );
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        Ok(async move {
-            let server = axum::serve(listener, router).with_graceful_shutdown(ending.cancelled_owned());
-            if let Err(error) = server.await {
+        async move {
+            if let Err(error) = http_server::serve(listener, router, ending).await {
                 error!(%error, "The HTTP server ended.");
             }
-        })
+        }
     }
 
     async fn end(self, mut servers: JoinSet<()>, mut helpers: JoinSet<()>, ending: &CancellationToken) {

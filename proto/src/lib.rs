@@ -2,7 +2,8 @@
 //! ([`pushmanager`]), what managers and nodes say to each other ([`connectnode`]) and what clients speak
 //! ([`client`], in protobuf and in JSON). `README.md` beside this crate describes the client protocol.
 
-#![allow(clippy::all, clippy::pedantic, missing_debug_implementations, unreachable_pub)]
+#![allow(clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction)]
+#![allow(missing_debug_implementations, unreachable_pub)]
 
 /// Descriptors of every file, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

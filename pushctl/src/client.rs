@@ -302,7 +302,9 @@ impl Client {
         while self.queued.len() < QUEUE_LIMIT {
             let frame = self.read().await.map_err(RequestError::Closed)?;
             match frame {
-                ServerFrame { id: of, frame: Some(server_frame::Frame::Ok(ok)) } if of == id => return Ok(ok.rooms),
+                ServerFrame { id: of, frame: Some(server_frame::Frame::Ok(ok)) } if of == id => {
+                    return Ok(ok.rooms);
+                }
                 ServerFrame { id: of, frame: Some(server_frame::Frame::Error(error)) } if of == id => {
                     return Err(RequestError::Refused(error));
                 }
@@ -316,7 +318,8 @@ impl Client {
     pub async fn close(mut self) {
         // Whoever leaves does not care how the other side takes it.
         if self.socket.close(None).await.is_ok() {
-            let _elapsed = timeout(Duration::from_secs(1), async { while self.read().await.is_ok() {} }).await;
+            let _elapsed =
+                timeout(Duration::from_secs(1), async { while self.read().await.is_ok() {} }).await;
         }
     }
 
@@ -358,7 +361,8 @@ impl Client {
 
     async fn answer_heartbeat(&mut self) {
         if self.pong_due {
-            let pong = self.format.encode(&ClientFrame { id: 0, frame: Some(client_frame::Frame::Pong(Pong {})) });
+            let pong =
+                self.format.encode(&ClientFrame { id: 0, frame: Some(client_frame::Frame::Pong(Pong {})) });
             // Fed before it is flushed: a dropped future then neither loses nor repeats it.
             let _broken = self.socket.feed(pong).await;
             self.pong_due = false;
@@ -380,7 +384,11 @@ impl Client {
                 Some(Event::Error(error))
             }
             // Frames of a later version, and answers nobody waits for any more.
-            Some(server_frame::Frame::Connected(_) | server_frame::Frame::Ok(_) | server_frame::Frame::Ticket(_))
+            Some(
+                server_frame::Frame::Connected(_)
+                | server_frame::Frame::Ok(_)
+                | server_frame::Frame::Ticket(_),
+            )
             | None => None,
         };
         self.queued.extend(event);

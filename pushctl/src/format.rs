@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn json_of_the_contract_is_read() {
-        let text = r#"{"push":{"message_id":"m-17","manager":"00","seq":"17","room_id":"r1","text":"hi","new":1}}"#;
+        let text =
+            r#"{"push":{"message_id":"m-17","manager":"00","seq":"17","room_id":"r1","text":"hi","new":1}}"#;
         let frame = decode(&Message::text(text)).expect("valid").expect("a frame");
         let Some(server_frame::Frame::Push(push)) = frame.frame else { panic!("no push: {frame:?}") };
         assert_eq!((push.seq, push.room_id.as_str(), push.text.as_str()), (17, "r1", "hi"));

@@ -111,14 +111,16 @@ impl Push {
                 request_id,
                 ack,
             }),
-            Target::Everyone | Target::EveryoneOfAllApps => push_item::Push::Broadcast(wire::BroadcastRequest {
-                app,
-                all_apps: target == Target::EveryoneOfAllApps,
-                content,
-                uri,
-                request_id,
-                ack,
-            }),
+            Target::Everyone | Target::EveryoneOfAllApps => {
+                push_item::Push::Broadcast(wire::BroadcastRequest {
+                    app,
+                    all_apps: target == Target::EveryoneOfAllApps,
+                    content,
+                    uri,
+                    request_id,
+                    ack,
+                })
+            }
         };
         PushItem { tag, push: Some(push) }
     }

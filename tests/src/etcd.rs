@@ -39,7 +39,8 @@ impl Etcd {
     /// # Panics
     /// If no directory can be made.
     pub fn stopped() -> Self {
-        let data = tempfile::Builder::new().prefix("pushcast-etcd-").tempdir().expect("a temporary directory");
+        let data =
+            tempfile::Builder::new().prefix("pushcast-etcd-").tempdir().expect("a temporary directory");
         Self { data, client_port: free_port(), peer_port: free_port(), process: None }
     }
 

@@ -20,7 +20,11 @@ pub async fn eventually<T>(
             Ok(value) => return value,
             Err(reason) => reason,
         };
-        assert!(start.elapsed() < within, "after {:?} still not: {what}; last seen: {reason}", start.elapsed());
+        assert!(
+            start.elapsed() < within,
+            "after {:?} still not: {what}; last seen: {reason}",
+            start.elapsed()
+        );
         tokio::time::sleep(INTERVAL).await;
     }
 }

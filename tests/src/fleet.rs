@@ -277,11 +277,8 @@ impl Fleet {
         let endpoint = self.etcd.endpoint();
         let mut all = Self::registry_flags(&endpoint).to_vec();
         all.extend_from_slice(flags);
-        let node = if behind_proxy {
-            Node::start_behind_proxy(id, &all).await
-        } else {
-            Node::start(id, &all).await
-        };
+        let node =
+            if behind_proxy { Node::start_behind_proxy(id, &all).await } else { Node::start(id, &all).await };
         self.nodes.push(node);
         self.nodes.last().expect("just pushed")
     }

@@ -82,7 +82,9 @@ impl Listener {
                 }
             }
         };
-        tokio::time::timeout(within, end).await.unwrap_or_else(|_elapsed| panic!("{name} is open after {within:?}"))
+        tokio::time::timeout(within, end)
+            .await
+            .unwrap_or_else(|_elapsed| panic!("{name} is open after {within:?}"))
     }
 }
 

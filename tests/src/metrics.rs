@@ -72,8 +72,7 @@ mod tests {
     #[test]
     fn samples_are_read() {
         let text = "# HELP a_total Sums.\na_total{api=\"x\",b=\"1\"} 2\na_total{api=\"y\"} 3\nplain 0.5\n";
-        let metrics =
-            Metrics { samples: text.lines().filter_map(parse).collect(), text: text.to_owned() };
+        let metrics = Metrics { samples: text.lines().filter_map(parse).collect(), text: text.to_owned() };
         assert_eq!(metrics.sum("a_total", &[]), 5.0);
         assert_eq!(metrics.sum("a_total", &[("api", "x")]), 2.0);
         assert_eq!(metrics.sum("plain", &[]), 0.5);

@@ -224,9 +224,14 @@ impl Drop for Process {
         let _ended = self.child.kill();
         let status = self.child.wait();
         if std::thread::panicking() {
-            let status = status.map_or_else(|error| error.to_string(), |status| {
-                status.code().map_or_else(|| format!("signal {:?}", status.signal()), |code| code.to_string())
-            });
+            let status = status.map_or_else(
+                |error| error.to_string(),
+                |status| {
+                    status
+                        .code()
+                        .map_or_else(|| format!("signal {:?}", status.signal()), |code| code.to_string())
+                },
+            );
             println!("--- {} (ended with {status}), last log lines:", self.name);
             self.stderr.with(|lines| {
                 for line in &lines[lines.len().saturating_sub(LINES_SHOWN)..] {
@@ -242,7 +247,11 @@ fn addresses(line: &str) -> Option<Addresses> {
     let fields = value.get("fields").unwrap_or(&value);
     let text = |key: &str| fields.get(key).and_then(Value::as_str).map(str::to_owned);
     (text("message")?.trim_end_matches('.').eq_ignore_ascii_case("listening")).then_some(())?;
-    Some(Addresses { grpc: text("grpc_addr")?, http: text("http_addr")?, ws: text("ws_addr").unwrap_or_default() })
+    Some(Addresses {
+        grpc: text("grpc_addr")?,
+        http: text("http_addr")?,
+        ws: text("ws_addr").unwrap_or_default(),
+    })
 }
 
 /// Collects a stream's lines on a thread of its own, so that the process never waits for us.

@@ -122,8 +122,9 @@ impl Proxy {
 
     /// A good network again; cut connections stay cut.
     pub fn heal(&self) {
-        self.conditions
-            .send_modify(|conditions| *conditions = Conditions { era: conditions.era, ..Conditions::default() });
+        self.conditions.send_modify(|conditions| {
+            *conditions = Conditions { era: conditions.era, ..Conditions::default() }
+        });
     }
 }
 

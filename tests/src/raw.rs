@@ -147,7 +147,9 @@ impl Raw {
         let end = |code, reason: String| Err(End { code, reason, error: None });
         loop {
             match self.socket.next().await {
-                Some(Ok(Message::Close(Some(frame)))) => return end(Some(frame.code.into()), frame.reason.to_string()),
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    return end(Some(frame.code.into()), frame.reason.to_string());
+                }
                 Some(Ok(Message::Close(None))) => return end(Some(1005), String::new()),
                 Some(Ok(message)) => {
                     if let Some(frame) = decode(&message).expect("a node sends frames of the contract") {
@@ -167,7 +169,9 @@ impl Raw {
     pub async fn connected(&mut self) -> Connected {
         loop {
             match self.next().await {
-                Ok(ServerFrame { frame: Some(server_frame::Frame::Connected(connected)), .. }) => return connected,
+                Ok(ServerFrame { frame: Some(server_frame::Frame::Connected(connected)), .. }) => {
+                    return connected;
+                }
                 Ok(_other) => {}
                 Err(end) => panic!("the node ended it: {end:?}"),
             }
@@ -190,7 +194,9 @@ impl Raw {
         let mut error = None;
         loop {
             match self.next().await {
-                Ok(ServerFrame { frame: Some(server_frame::Frame::Error(frame)), .. }) => error = Some(frame.code),
+                Ok(ServerFrame { frame: Some(server_frame::Frame::Error(frame)), .. }) => {
+                    error = Some(frame.code)
+                }
                 Ok(_other) => {}
                 Err(end) => return End { error, ..end },
             }

@@ -108,8 +108,8 @@ impl Sink {
             lagging: watch::Sender::new(false),
             links: Mutex::default(),
         });
-        let service = ConnectNodeServiceServer::new(Service(Arc::clone(&state)))
-            .max_decoding_message_size(16 << 20);
+        let service =
+            ConnectNodeServiceServer::new(Service(Arc::clone(&state))).max_decoding_message_size(16 << 20);
         let mut server = JoinSet::new();
         server.spawn(async move {
             let incoming = TcpListenerStream::new(listener);
@@ -155,7 +155,14 @@ impl ConnectNodeService for Service {
             return Err(Status::new(Code::PermissionDenied, "This sink refuses."));
         }
         let (sender, responses) = mpsc::channel(64);
-        let link = Link { state: Arc::clone(&self.0), sender, manager: 0, received: 0, acked: 0, owed: Owed::default() };
+        let link = Link {
+            state: Arc::clone(&self.0),
+            sender,
+            manager: 0,
+            received: 0,
+            acked: 0,
+            owed: Owed::default(),
+        };
         let mut links = self.0.links.lock().unwrap_or_else(PoisonError::into_inner);
         while links.try_join_next().is_some() {}
         links.spawn(link.run(request.into_inner()));

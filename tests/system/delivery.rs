@@ -72,16 +72,22 @@ async fn a_push_reaches_exactly_the_connections_it_is_for() {
 
 async fn assert_seed_metrics(fleet: &Fleet) {
     let manager = fleet.managers[0].metrics().await;
-    for (api, nodes, delivered) in
-        [("PushToRoom", 6.0, 2.0), ("PushToUser", 3.0, 1.0), ("PushToUsers", 0.0, 0.0), ("Broadcast", 6.0, 6.0)]
-    {
+    for (api, nodes, delivered) in [
+        ("PushToRoom", 6.0, 2.0),
+        ("PushToUser", 3.0, 1.0),
+        ("PushToUsers", 0.0, 0.0),
+        ("Broadcast", 6.0, 6.0),
+    ] {
         let api = [("api", api)];
-        assert!(manager.has("push_manager_broadcast_nodes_total", &api), "series start at 0: {}", manager.text);
+        assert!(
+            manager.has("push_manager_broadcast_nodes_total", &api),
+            "series start at 0: {}",
+            manager.text
+        );
         assert_eq!(manager.sum("push_manager_broadcast_nodes_total", &api), nodes, "{api:?}");
         assert_eq!(manager.sum("push_manager_broadcast_delivered_total", &api), delivered, "{api:?}");
     }
-    let received =
-        |node: &Metrics, has| node.sum("connect_node_push_received_total", &[("has_users", has)]);
+    let received = |node: &Metrics, has| node.sum("connect_node_push_received_total", &[("has_users", has)]);
     for (node, (with, without)) in fleet.nodes.iter().zip([(3.0, 2.0), (4.0, 1.0), (2.0, 3.0)]) {
         let metrics = node.metrics().await;
         assert_eq!((received(&metrics, "true"), received(&metrics, "false")), (with, without), "{}", node.id);
@@ -97,7 +103,8 @@ async fn everyone_and_every_device_gets_one_copy() {
     let mut no_room = n2.listen("none", &[]).await;
     let mut phone = n2.listen("twice", &["r1"]).await;
     let mut tablet = n3.listen("twice", &[]).await;
-    let mut stranger = Listener::connect(Options { app: "other".to_owned(), ..n3.options("twice", &["r1"]) }).await;
+    let mut stranger =
+        Listener::connect(Options { app: "other".to_owned(), ..n3.options("twice", &["r1"]) }).await;
 
     let answer = client.push(Push::to_everyone("to all"), None).await.unwrap();
     assert_eq!((answer.recipients, answer.delivered_nodes), (4, 3));
@@ -129,7 +136,8 @@ async fn a_message_says_where_it_comes_from_in_both_formats() {
     let mut receivers = Vec::new();
     for format in [Format::Json, Format::Protobuf] {
         for by in [ConnectBy::Frame, ConnectBy::Url] {
-            receivers.push(Listener::connect(Options { format, by, ..node.options("u 1&", &["r,1", "ü"]) }).await);
+            receivers
+                .push(Listener::connect(Options { format, by, ..node.options("u 1&", &["r,1", "ü"]) }).await);
         }
     }
     for receiver in &receivers {
@@ -142,7 +150,8 @@ async fn a_message_says_where_it_comes_from_in_both_formats() {
         assert!(!connected.connection_id.is_empty());
     }
     let client = fleet.pusher();
-    let push = Push { uri: "chat/Message".to_owned(), ..Push::to_room("r,1", "grüße \u{1F600} \" \\ \u{7}") };
+    let push =
+        Push { uri: "chat/Message".to_owned(), ..Push::to_room("r,1", "grüße \u{1F600} \" \\ \u{7}") };
     let first = client.push(push, None).await.unwrap();
     let second = client.push(Push::to_user("u 1&", binary.clone()), None).await.unwrap();
     assert_eq!((first.recipients, second.recipients), (4, 4));
@@ -265,7 +274,9 @@ async fn twenty_thousand_messages_of_one_stream_reach_a_hundred_sockets_in_order
     let (sender, mut results) = fleet.pusher().stream(1_024).await.unwrap();
     let send = async {
         for number in 0..MESSAGES {
-            while number >= AHEAD + progress.iter().map(|socket| socket.load(Ordering::Relaxed)).min().unwrap() {
+            while number
+                >= AHEAD + progress.iter().map(|socket| socket.load(Ordering::Relaxed)).min().unwrap()
+            {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             sender.send(number, Push::to_room("all", format!("{number:08}"))).await.unwrap();

@@ -155,7 +155,8 @@ async fn a_stopping_manager_waits_for_acknowledgements_and_says_close() {
     manager.knows(&["s1"], WITHIN).await;
     let client = manager.client();
     sink.lag(true);
-    let push = Push { ack: pushcast_proto::pushmanager::v1::Ack::Accepted, ..Push::to_room("r", "unacknowledged") };
+    let push =
+        Push { ack: pushcast_proto::pushmanager::v1::Ack::Accepted, ..Push::to_room("r", "unacknowledged") };
     client.push(push, None).await.unwrap();
     eventually("the message is sent", WITHIN, async || equal(sink.seen().messages, 1)).await;
     manager.process.terminate();

@@ -19,8 +19,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 async fn etcd_is_away_for_thirty_seconds_and_pushes_go_on() {
     let mut fleet = Fleet::of(Plan { managers: 1, nodes: 3, ..Plan::default() }).await;
     let client = fleet.pusher();
-    let listener =
-        Counting::start(fleet.nodes[0].listen("u1", &["load"]).await, |number| number == u64::MAX);
+    let listener = Counting::start(fleet.nodes[0].listen("u1", &["load"]).await, |number| number == u64::MAX);
     let load = SteadyLoad::start(&client, "load", 100).await;
 
     fleet.etcd.stop();
@@ -134,7 +133,8 @@ async fn a_manager_that_starts_while_etcd_is_down_works_from_its_list() {
         n1.listen("u1", &["r1"]).await
     };
     eventually("pushes are delivered", WITHIN, async || {
-        let answer = client.push(Push::to_room("r1", "hello"), None).await.map_err(|status| status.to_string())?;
+        let answer =
+            client.push(Push::to_room("r1", "hello"), None).await.map_err(|status| status.to_string())?;
         check(answer.nodes == 2 && answer.acked == 2 && answer.recipients == 1, || format!("{answer:?}"))
     })
     .await;

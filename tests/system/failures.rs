@@ -111,7 +111,8 @@ async fn a_node_behind_a_slow_line_falls_behind_alone_and_catches_up() {
         // 1 KiB every 5 ms is three times what the line carries. Accepted in order: the first call of each
         // is only answered late.
         let content = format!("{number:01024}");
-        let accepted = Push { ack: pushcast_proto::pushmanager::v1::Ack::Accepted, ..Push::to_room("r", content) };
+        let accepted =
+            Push { ack: pushcast_proto::pushmanager::v1::Ack::Accepted, ..Push::to_room("r", content) };
         client.push(accepted, None).await.unwrap();
         if number % 10 == 0 {
             let client = client.clone();

@@ -141,7 +141,8 @@ pub(crate) async fn median_latency(client: &PushClient, room: &str, listener: &m
     let mut times = Vec::new();
     for _ in 0..31 {
         let start = Instant::now();
-        let push = Push { ack: pushcast_proto::pushmanager::v1::Ack::Accepted, ..Push::to_room(room, "probe") };
+        let push =
+            Push { ack: pushcast_proto::pushmanager::v1::Ack::Accepted, ..Push::to_room(room, "probe") };
         client.push(push, None).await.unwrap();
         while listener.next_text().await != "probe" {}
         times.push(start.elapsed());

@@ -1,5 +1,7 @@
 //! The whole system: our processes, a real etcd, real sockets. A file is a behaviour, a test a sentence.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
+
 mod bad_clients;
 mod bad_records;
 mod bad_requests;

@@ -69,7 +69,8 @@ async fn a_manager_joins_a_running_fleet() {
     let manager = fleet.add_manager("m2", &[]).await;
     manager.ready().await;
     manager.knows(&["n1", "n2"], WITHIN).await;
-    let answer = manager.client().push(pushctl::push::Push::to_room("r1", "from the new one"), None).await.unwrap();
+    let answer =
+        manager.client().push(pushctl::push::Push::to_room("r1", "from the new one"), None).await.unwrap();
     assert_eq!((answer.nodes, answer.acked, answer.recipients), (2, 2, 1));
     assert_eq!(listener.next_text().await, "from the new one");
 }

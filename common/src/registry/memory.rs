@@ -49,7 +49,7 @@ impl Memory {
             tokio::select! {
                 _ = closed.cancelled() => return Err(RegisterError::Closed),
                 freed = timeout_at(deadline, freed) => if freed.is_err() {
-                    return Err(taken(kind, &other).into());
+                    return Err(Taken::by(kind, &other).into());
                 },
             }
         }
@@ -110,15 +110,6 @@ impl Memory {
             }
             _ => false,
         });
-    }
-}
-
-pub(crate) fn taken(kind: Kind, other: &Record) -> Taken {
-    Taken {
-        kind,
-        id: other.id.clone(),
-        other_instance: other.instance.clone(),
-        other_addr: other.grpc_addr.clone(),
     }
 }
 

@@ -40,6 +40,17 @@ pub struct Taken {
     pub other_addr: String,
 }
 
+impl Taken {
+    pub(crate) fn by(kind: Kind, holder: &Record) -> Self {
+        Self {
+            kind,
+            id: holder.id.clone(),
+            other_instance: holder.instance.clone(),
+            other_addr: holder.grpc_addr.clone(),
+        }
+    }
+}
+
 /// Why a record could not be registered. An unreachable registry is no reason: that is waited out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
@@ -87,13 +98,12 @@ impl Registration {
     /// then end. Cancel-safe; may be awaited many times.
     pub async fn taken(&self) -> Taken {
         let mut taken = self.taken.clone();
-        if let Ok(other) = taken.wait_for(Option::is_some).await {
-            if let Some(other) = other.clone() {
-                return other;
-            }
+        let other = taken.wait_for(Option::is_some).await.ok().and_then(|other| other.clone());
+        match other {
+            Some(other) => other,
+            // The backend ended without a rival: nobody will ever take it.
+            None => pending().await,
         }
-        // The backend ended without a rival: nobody will ever take it.
-        pending().await
     }
 
     /// Removes the record and ends. Takes at most about 2 s if the registry cannot be reached; the

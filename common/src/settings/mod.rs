@@ -1,6 +1,6 @@
 //! Flags and environment variables, with every mistake reported at once.
 //!
-//! [`parse`] reads the command line into a clap struct of plain texts and collects what clap refuses;
+//! [`parse()`] reads the command line into a clap struct of plain texts and collects what clap refuses;
 //! the binary's `Config` then turns the texts into values through [`Problems`], which collects the
 //! rest; [`Problems::check`] finally ends in exit code 64 with one line per mistake.
 

@@ -1,6 +1,10 @@
 //! etcd goes away, comes back, and forgets.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use etcd_client::CompactionOptions;
 use pushcast_common::registry::{Kind, Registry, Source, State};
@@ -112,4 +116,46 @@ async fn a_half_open_connection_is_left_for_another_endpoint() {
     }
     registration.revoke().await;
     both.close().await;
+}
+
+/// Collects what is logged on this test's own thread, where all its tasks run too.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_told_once_however_often_it_is_tried() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    // With a single subscriber in the process, tracing asks whichever thread comes first to a log line
+    // whether anybody wants it, and remembers that: other tests' threads would silence us.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _on_this_thread = tracing::subscriber::set_default(subscriber);
+    let mut etcd = Etcd::start().await;
+    let registry = registry(&etcd.url(), "fault_told");
+    let node = registry.register(Kind::Node, record("n1", "i1")).await.unwrap();
+    until_ids(&registry, &["n1"]).await;
+    registry.watch(Kind::Manager);
+    until_connected("fault_told").await;
+    etcd.stop();
+    sleep(Duration::from_secs(3)).await;
+    etcd.run().await;
+    until_connected("fault_told").await;
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("Cannot use etcd").count(), 1, "{text}");
+    assert_eq!(text.matches("etcd answers again").count(), 1, "{text}");
+    assert!(text.lines().count() < 8, "{text}");
+    node.revoke().await;
+    registry.close().await;
 }

@@ -1,5 +1,7 @@
 //! The registry against a real etcd: each test starts its own.
 
+#![allow(clippy::unwrap_used, reason = "all of this is test code, helpers included")]
+
 mod faults;
 mod holding;
 mod proxy;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -50,10 +50,6 @@ impl Etcd {
 
     fn data(&self) -> PathBuf {
         self.dir.path().join("data")
-    }
-
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     /// Starts it (again, on what data there is) and waits until it takes connections.

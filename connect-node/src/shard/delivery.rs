@@ -77,7 +77,7 @@ impl<T: Transport> Shard<T> {
 
     /// Returns how many connections it was placed in.
     fn place_message(&mut self, manager: Option<u64>, message: &Message<'_>, now: Now) -> u32 {
-        if self.frames.len() > MAX_FRAMES {
+        if self.frames.bytes_held() > MAX_FRAMES {
             self.flush(usize::MAX, now);
         }
         let tables = &self.tables;

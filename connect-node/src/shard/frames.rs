@@ -61,7 +61,7 @@ impl Frames {
     }
 
     /// Bytes in all buffers.
-    pub fn len(&self) -> usize {
+    pub fn bytes_held(&self) -> usize {
         self.buffers.iter().map(Vec::len).sum()
     }
 

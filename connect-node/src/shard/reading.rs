@@ -31,7 +31,10 @@ impl<T: Transport> Shard<T> {
                     self.drop_connection(key, CloseReason::Client);
                     more = false;
                 }
-                Ok(read) => self.feed(key, &scratch[..read], now),
+                Ok(read) => {
+                    self.feed(key, &scratch[..read], now);
+                    more = read == scratch.len();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => more = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {

@@ -69,8 +69,8 @@ impl<T: Transport> Shard<T> {
                 let message = "this connection is connected already";
                 self.refuse(key, id, code::FAILED_PRECONDITION, message, now);
             }
-            (Phase::Open, Some(Frame::Join(join))) => self.on_join(key, id, join.rooms, now),
-            (Phase::Open, Some(Frame::Leave(leave))) => self.on_leave(key, id, leave.rooms, now),
+            (Phase::Open, Some(Frame::Join(join))) => self.on_join(key, id, &join.rooms, now),
+            (Phase::Open, Some(Frame::Leave(leave))) => self.on_leave(key, id, &leave.rooms, now),
             (Phase::Open, Some(Frame::Pong(_))) | (Phase::Closing { .. }, _) => {}
             (Phase::Open, None) => {
                 let message = "the frame holds none of connect, join, leave, pong";
@@ -114,7 +114,7 @@ impl<T: Transport> Shard<T> {
         self.answer(key, id, frame, now);
     }
 
-    fn on_join(&mut self, key: SlabKey, id: u32, rooms: Vec<String>, now: Now) {
+    fn on_join(&mut self, key: SlabKey, id: u32, rooms: &[String], now: Now) {
         let rooms: BTreeSet<&str> = rooms.iter().map(String::as_str).collect();
         if let Err(message) = check_rooms(&rooms) {
             self.answer_error(key, id, code::INVALID_ARGUMENT, &message, now);
@@ -129,7 +129,7 @@ impl<T: Transport> Shard<T> {
         self.answer_rooms(key, id, now);
     }
 
-    fn on_leave(&mut self, key: SlabKey, id: u32, rooms: Vec<String>, now: Now) {
+    fn on_leave(&mut self, key: SlabKey, id: u32, rooms: &[String], now: Now) {
         let rooms: BTreeSet<&str> = rooms.iter().map(String::as_str).collect();
         if let Err(message) = check_rooms(&rooms) {
             self.answer_error(key, id, code::INVALID_ARGUMENT, &message, now);

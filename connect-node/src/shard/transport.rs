@@ -1,7 +1,7 @@
 //! What a shard needs of a socket: non-blocking send and receive, and a wake when it accepts again.
 
 use std::{
-    io,
+    io::{self, Read as _},
     net::Shutdown,
     task::{Context, Waker},
 };
@@ -13,7 +13,7 @@ use tokio::{io::Interest, net::TcpStream};
 pub trait Transport {
     /// Sends what is accepted at once; `WouldBlock` if nothing is.
     fn send(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// Receives what is there; `WouldBlock` if nothing is, 0 at the end.
+    /// Receives what is there; `WouldBlock` if nothing is, 0 at the end. Less than fits is all there was.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
     /// After a send that was refused: wakes `waker` once the stream accepts again.
     fn wake_when_writable(&self, waker: &Waker);
@@ -28,8 +28,19 @@ impl Transport for TcpStream {
         SockRef::from(self).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
     }
 
+    /// Straight from the kernel: whoever judges a silent client after this node stalled must see what has
+    /// come, though tokio may not have been told yet.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.try_read(buffer)
+        let received = (&*SockRef::from(self)).read(buffer);
+        let all = match &received {
+            Ok(read) => *read < buffer.len(),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if all {
+            // Clears tokio's idea that there is more to read; the end of the stream it keeps in mind.
+            let _ = self.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        }
+        received
     }
 
     fn wake_when_writable(&self, waker: &Waker) {

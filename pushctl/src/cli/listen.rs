@@ -1,11 +1,11 @@
 //! `pushctl listen`.
 
+use pushcast_proto::client::v1::Push;
 use pushctl::{
     client::{Options, content},
     format::Format,
     session::{Session, SessionEvent},
 };
-use pushcast_proto::client::v1::Push;
 
 use super::{
     arguments::{FormatArgument, ListenArguments},
@@ -18,8 +18,7 @@ pub(super) async fn run(arguments: ListenArguments) -> anyhow::Result<()> {
         FormatArgument::Json => Format::Json,
         FormatArgument::Protobuf => Format::Protobuf,
     };
-    let mut session =
-        Session::new(Options { url, app, user_id: user, rooms, format, ..Options::default() });
+    let mut session = Session::new(Options { url, app, user_id: user, rooms, format, ..Options::default() });
     loop {
         match session.next().await? {
             SessionEvent::Push(push) if json => print(&serde_json::to_string(&push)?)?,

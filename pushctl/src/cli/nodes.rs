@@ -1,7 +1,7 @@
 //! `pushctl nodes`.
 
-use pushctl::push::PushClient;
 use pushcast_proto::pushmanager::v1::ListNodesResponse;
+use pushctl::push::PushClient;
 
 use super::{
     arguments::NodesArguments,

@@ -4,8 +4,8 @@ use std::io::Read as _;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use pushctl::push::{Push, PushClient, Target};
 use pushcast_proto::pushmanager::v1::{Ack, PushAnswer};
+use pushctl::push::{Push, PushClient, Target};
 
 use super::{
     arguments::{AckArgument, PushArguments, TargetArguments},
@@ -27,8 +27,7 @@ pub(super) async fn run(arguments: PushArguments) -> anyhow::Result<()> {
         AckArgument::Accepted => Ack::Accepted,
     };
     let push = Push { target, content: read_content(content)?, app, uri, request_id, ack };
-    let answer =
-        client.push(push, timeout).await.map_err(|status| call_failed(&manager.manager, &status))?;
+    let answer = client.push(push, timeout).await.map_err(|status| call_failed(&manager.manager, &status))?;
     if manager.json {
         print(&serde_json::to_string(&answer)?)?;
     } else {

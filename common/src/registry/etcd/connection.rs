@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Etcd, EtcdSettings, EtcdTls, health::Part};
 
@@ -17,6 +17,8 @@ const PING_LIMIT: Duration = Duration::from_secs(3);
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
+/// After this long without a failure the delays start small again.
+const CALM: Duration = Duration::from_secs(10);
 
 /// Why talking to etcd came to an end.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,7 @@ pub(super) struct Connector {
     etcd: Arc<Etcd>,
     next_endpoint: usize,
     delay: Duration,
+    last_failure: Option<Instant>,
     health: Part,
 }
 
@@ -74,7 +77,7 @@ impl Connector {
         // A random start spreads a fleet over etcd's members.
         let next_endpoint = rand::random_range(0..etcd.settings.endpoints.len().max(1));
         let health = Part::new(&etcd.health);
-        Self { etcd: Arc::clone(etcd), next_endpoint, delay: FIRST_DELAY, health }
+        Self { etcd: Arc::clone(etcd), next_endpoint, delay: FIRST_DELAY, last_failure: None, health }
     }
 
     pub(super) fn settings(&self) -> &EtcdSettings {
@@ -85,13 +88,13 @@ impl Connector {
     /// etcd being there: without a user nothing is sent yet.
     pub(super) async fn connect(&self) -> Result<Client, EtcdError> {
         let settings = self.settings();
-        let endpoint = &settings.endpoints[self.next_endpoint % settings.endpoints.len()];
+        let turn = self.next_endpoint % settings.endpoints.len().max(1);
+        let endpoint = settings.endpoints.get(turn).map_or("", String::as_str);
         within(2 * CONNECT_LIMIT, Client::connect([endpoint], Some(options(settings, endpoint)))).await
     }
 
     /// To be called when etcd did what was asked.
     pub(super) fn worked(&mut self) {
-        self.delay = FIRST_DELAY;
         self.health.worked();
     }
 
@@ -104,8 +107,11 @@ impl Connector {
 
     /// Waits as after a failure, without calling it one.
     pub(super) async fn pause(&mut self) {
-        self.delay = (self.delay * 2).min(LONGEST_DELAY);
+        // A connection that works for a moment and breaks again must not be tried ever faster.
+        let calm = self.last_failure.is_none_or(|last| last.elapsed() > CALM);
+        self.delay = if calm { 2 * FIRST_DELAY } else { (2 * self.delay).min(LONGEST_DELAY) };
         sleep(rand::random_range(FIRST_DELAY..=self.delay)).await;
+        self.last_failure = Some(Instant::now());
     }
 }
 

@@ -80,13 +80,13 @@ impl Health {
         }
     }
 
-    fn one_less_failing(&self) {
+    /// `recovered` is false where the task ended instead.
+    fn one_less_failing(&self, recovered: bool) {
         let mut outage = self.outage();
         outage.failing = outage.failing.saturating_sub(1);
-        if outage.failing == 0 {
-            if let Some(since) = outage.since.take() {
-                info!(after_ms = since.elapsed().as_millis(), "etcd answers again.");
-            }
+        let ended = if outage.failing == 0 { outage.since.take() } else { None };
+        if let Some(since) = ended.filter(|_| recovered) {
+            info!(after_ms = since.elapsed().as_millis(), "etcd answers again.");
         }
     }
 
@@ -116,7 +116,7 @@ impl Part {
 
     pub(super) fn worked(&mut self) {
         if std::mem::take(&mut self.failing) {
-            self.health.one_less_failing();
+            self.health.one_less_failing(true);
         }
         self.health.answered();
     }
@@ -125,7 +125,7 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         if self.failing {
-            self.health.one_less_failing();
+            self.health.one_less_failing(false);
         }
     }
 }

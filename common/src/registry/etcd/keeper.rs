@@ -17,7 +17,6 @@ use super::{
     connection::{Connector, EtcdError, answer},
 };
 use crate::registry::{
-    memory::taken,
     record::{Kind, Record, State},
     registration::{Holder, RegisterError, Taken},
 };
@@ -87,7 +86,7 @@ impl Keeper {
                             }
                         }
                         _ => {
-                            let lease = rival.lease.max(self.connector.settings().lease);
+                            let lease = rival.lease.max(self.connector.settings().lease());
                             info!(key = self.key, %instance, addr = rival.taken.other_addr, ?lease,
                                 "Another instance holds our id; waiting for its lease to end.");
                             let until = Instant::now() + lease + lease / 4 + EXPIRY_MARGIN;
@@ -158,7 +157,7 @@ impl Keeper {
             }
             Err(error) => return Err(error.into()),
         };
-        let mut tick = interval(self.connector.settings().lease / 3);
+        let mut tick = interval(self.connector.settings().lease() / 3);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wanted = *state.borrow_and_update();
@@ -229,8 +228,8 @@ impl Keeper {
         client: &mut Client,
         unchanged: Compare,
     ) -> Result<bool, EtcdError> {
-        let seconds = i64::try_from(self.connector.settings().lease.as_secs()).unwrap_or(i64::MAX);
-        let lease = answer(client.lease_grant(seconds.max(1), None)).await?.id();
+        let seconds = i64::try_from(self.connector.settings().lease().as_secs()).unwrap_or(i64::MAX);
+        let lease = answer(client.lease_grant(seconds, None)).await?.id();
         // Known before the key is under it, so that a revoke in between removes the key too.
         self.lease = Some(lease);
         let written = self.put_if(client, unchanged, lease, &self.record).await?;
@@ -257,7 +256,7 @@ impl Keeper {
     fn rival(&self, value: &[u8]) -> Option<Taken> {
         match Record::from_json(&self.record.id, value) {
             Ok(held) if held.instance == self.record.instance => None,
-            Ok(held) => Some(taken(self.kind, &held)),
+            Ok(held) => Some(Taken::by(self.kind, &held)),
             // Not ours to overwrite; if it has a lease it goes by itself.
             Err(_) => Some(Taken {
                 kind: self.kind,

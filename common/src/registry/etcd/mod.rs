@@ -117,6 +117,11 @@ impl Etcd {
 }
 
 impl EtcdSettings {
+    /// etcd counts leases in whole seconds and takes none of zero.
+    fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease.as_secs().max(1))
+    }
+
     /// `{prefix}/nodes/` or `{prefix}/managers/`.
     fn directory(&self, kind: Kind) -> String {
         format!("{}/{}/", self.prefix, kind.segment())

@@ -58,6 +58,10 @@ impl Watcher {
             self.etcd.health.resynced();
         }
         let mut stream = self.watch(&mut client).await?;
+        match answer(stream.message()).await? {
+            Some(created) => self.apply(&created)?,
+            None => return Err(EtcdError::Ended("watch")),
+        }
         self.connector.worked();
 
         // Both a check that the connection is alive and the net below the watch: a watch from a
@@ -77,7 +81,7 @@ impl Watcher {
     }
 
     fn check_period(&self) -> Duration {
-        self.connector.settings().lease.min(LONGEST_CHECK_PERIOD)
+        self.connector.settings().lease().min(LONGEST_CHECK_PERIOD)
     }
 
     async fn watch(&self, client: &mut Client) -> Result<WatchStream, EtcdError> {

@@ -1,0 +1,121 @@
+//! An HTTP server that half-sent requests cannot exhaust.
+//!
+//! `axum::serve` waits for ever for a request head and lets in everybody; this one does neither.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service as _;
+use tracing::{debug, warn};
+
+/// How long a peer may take to send its request head, and to send the next one on a connection kept open.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections at once; more wait in the kernel's backlog. Scrapers, probes and callers with pools stay far
+/// below it.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// How long to leave the listener alone when the process is out of files.
+const OUT_OF_FILES: Duration = Duration::from_millis(50);
+
+/// Serves `router` on `listener`, which must be non-blocking, until `ending` is cancelled and every request
+/// that was begun is answered.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    router: Router,
+    ending: CancellationToken,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            listener.accept().await.map(|(socket, _)| (socket, place))
+        };
+        let accepted = tokio::select! {
+            accepted = next => accepted,
+            () = ending.cancelled() => break,
+        };
+        match accepted {
+            Ok((socket, place)) => {
+                connections.spawn(serve_connection(socket, place, router.clone(), ending.clone()));
+            }
+            Err(error) => {
+                warn!(%error, "Cannot accept HTTP connections.");
+                time::sleep(OUT_OF_FILES).await;
+            }
+        }
+    }
+    connections.close();
+    connections.wait().await;
+    Ok(())
+}
+
+async fn serve_connection(
+    socket: TcpStream,
+    _place: OwnedSemaphorePermit,
+    router: Router,
+    ending: CancellationToken,
+) {
+    // Small answers should not wait for the peer's acknowledgement; without it they are only slower.
+    let _ = socket.set_nodelay(true);
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        router.clone().call(request.map(Body::new))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(socket), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = ending.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "An HTTP connection ended badly.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn half_requests_do_not_keep_others_out_and_a_begun_one_is_answered_at_the_end() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let ending = CancellationToken::new();
+        let router = Router::new().route("/", get(|| async { "here" }));
+        let server = tokio::spawn(serve(listener, router, ending.clone()));
+        let mut halves = Vec::new();
+        for _ in 0..200 {
+            let mut half = TcpStream::connect(addr).await.unwrap();
+            half.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
+            halves.push(half);
+        }
+        let mut whole = TcpStream::connect(addr).await.unwrap();
+        whole.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        whole.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("here"), "{answer}");
+        drop(halves);
+        ending.cancel();
+        server.await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,358 @@
+//! What one link says next and how it takes what the node says: the manager's half of the link's
+//! conversation, without I/O. One value per node; it outlives the connections of the link.
+
+mod process;
+
+use pushcast_proto::connectnode::v1::{
+    Close, Fill, Gap, Heartbeat, Hello, LinkResponse, NodeHeartbeat, Start, UserCounts,
+    link_request::Frame, link_response, start::From,
+};
+
+use self::process::Process;
+use crate::{
+    api::Api,
+    clock::{Now, SECOND},
+    log::{BATCH_BYTES, Log, Range},
+};
+
+/// A link says something at least this often, in microseconds.
+pub const HEARTBEAT_EVERY: u64 = SECOND;
+
+/// Longest node or instance id in bytes, as for every id.
+const MAX_ID_BYTES: usize = 128;
+
+/// Why a link ends: the other side does not speak the protocol. Nothing but this link suffers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Something else than Start came first.
+    #[error("it sent a frame before Start")]
+    BeforeStart,
+    /// Start came again.
+    #[error("it sent Start twice")]
+    StartTwice,
+    /// Start names no usable id.
+    #[error("its Start has an unusable {0}: 1 to 128 bytes without control characters are needed")]
+    BadId(&'static str),
+    /// Start says neither where to start nor what to fill.
+    #[error("its Start does not say where to start")]
+    NoStartingPoint,
+    /// Start claims messages this manager never sent it.
+    #[error("its Start claims to have seq {claimed}, the last one sent to it is {sent}")]
+    StartAhead {
+        /// What it claims to have.
+        claimed: u64,
+        /// The last seq it can have.
+        sent: u64,
+    },
+    /// Start goes back behind what the same process acknowledged.
+    #[error("its Start goes back to seq {claimed}, it acknowledged {acked} before")]
+    StartBehind {
+        /// What it claims to have.
+        claimed: u64,
+        /// What it acknowledged.
+        acked: u64,
+    },
+    /// An acknowledgement does not follow the one before.
+    #[error("it acknowledged from seq {first} on, seq {expected} is next")]
+    AckNotNext {
+        /// Where its acknowledgement starts.
+        first: u64,
+        /// Where it should.
+        expected: u64,
+    },
+    /// An acknowledgement covers messages that were not sent.
+    #[error("it acknowledged up to seq {last}, the last one sent is {sent}")]
+    AckAhead {
+        /// The last seq it covers.
+        last: u64,
+        /// The last seq sent.
+        sent: u64,
+    },
+    /// An acknowledgement covers messages of a Gap.
+    #[error("it acknowledged seq {0}, which a Gap declared lost")]
+    AckInGap(u64),
+    /// Counts per user for a message the frame does not acknowledge.
+    #[error("it counted users of seq {0}, which that frame does not acknowledge")]
+    CountsOutside(u64),
+    /// A heartbeat claims messages that were not sent.
+    #[error("its heartbeat claims seq {claimed}, the last one sent is {sent}")]
+    HeartbeatAhead {
+        /// What it claims.
+        claimed: u64,
+        /// The last seq sent.
+        sent: u64,
+    },
+}
+
+/// What a manager says about itself and its peers on every link.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// Random number of this process start, never 0.
+    pub manager_id: u64,
+    /// Version of the program.
+    pub version: String,
+    /// The other managers known to be registered.
+    pub managers: Vec<u64>,
+    /// When a manager was last seen to go; this manager's start if none was. Microseconds since 1970.
+    pub manager_gone_at: u64,
+}
+
+/// What a link does next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Sends this frame.
+    Frame(Frame),
+    /// Nothing, until the log grows, the node answers, or (if given) the monotonic clock is here.
+    Wait(Option<u64>),
+    /// The manager's side of the stream ends.
+    End,
+}
+
+/// What a frame of the node changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Nothing that others need to know.
+    Nothing,
+    /// The node said who it is and where to start.
+    Started(Started),
+    /// The node placed messages.
+    Acked(Acked),
+}
+
+/// The node answered Hello.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Its id.
+    pub node_id: String,
+    /// Its process start.
+    pub instance: String,
+    /// It will never acknowledge seqs up to here, and they are not pending at it either; 0 for none.
+    pub not_for_it: u64,
+}
+
+/// Consecutive messages the node placed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Acked {
+    /// Seqs before these that a Gap declared lost for this node, if it is now past them.
+    pub lost: Vec<(u64, u64)>,
+    /// First seq; acknowledged are as many as `recipients` has entries.
+    pub first: u64,
+    /// Connections each message was placed in.
+    pub recipients: Vec<u32>,
+    /// Connections per user of messages to several users.
+    pub by_user: Vec<UserCounts>,
+    /// What counts in the metrics, by [`Api::index`]: fills do not.
+    pub counted: [Counted; 4],
+}
+
+/// Acknowledgements of one kind of push.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Acknowledged messages.
+    pub nodes: u64,
+    /// Those of them that somebody was there for.
+    pub delivered: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Down,
+    Hello,
+    AwaitStart { newest: u64 },
+    Fill { first: u64, last: u64 },
+    Open,
+    Closed,
+}
+
+/// The manager's half of one link.
+#[derive(Debug)]
+pub struct LinkState {
+    phase: Phase,
+    process: Process,
+    heartbeat_at: u64,
+    closing: bool,
+}
+
+impl Default for LinkState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LinkState {
+    /// A node that never linked.
+    pub fn new() -> Self {
+        Self { phase: Phase::Down, process: Process::default(), heartbeat_at: 0, closing: false }
+    }
+
+    /// A connection to the node stands; the conversation begins anew.
+    pub fn opened(&mut self) {
+        self.phase = Phase::Hello;
+    }
+
+    /// The connection is gone.
+    pub fn closed(&mut self) {
+        self.phase = Phase::Down;
+    }
+
+    /// After everything was sent and acknowledged, say Close and end.
+    pub fn close_when_done(&mut self) {
+        self.closing = true;
+    }
+
+    /// Whether the node has answered Hello on the present connection.
+    pub fn is_linked(&self) -> bool {
+        matches!(self.phase, Phase::Fill { .. } | Phase::Open | Phase::Closed)
+    }
+
+    /// Whether Close was said on the present connection.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Whether the node ever answered Hello.
+    pub fn has_linked(&self) -> bool {
+        self.process.is_known()
+    }
+
+    /// Last seq the node's present process acknowledged, or was not asked to.
+    pub fn acked(&self) -> u64 {
+        self.process.acked()
+    }
+
+    /// Last seq sent in a batch or a Gap.
+    pub fn sent(&self) -> u64 {
+        self.process.sent()
+    }
+
+    /// The next frame to send, if one is due.
+    pub fn next_frame(&mut self, log: &mut Log, identity: &Identity, now: Now) -> Next {
+        match self.phase {
+            Phase::Down | Phase::Closed => Next::End,
+            Phase::AwaitStart { .. } => Next::Wait(None),
+            Phase::Hello => {
+                self.phase = Phase::AwaitStart { newest: log.newest() };
+                Next::Frame(Frame::Hello(self.hello(log, identity, now)))
+            }
+            Phase::Fill { first, last } => {
+                self.phase = Phase::Open;
+                Next::Frame(Frame::Fill(Fill { first_seq: first, last_seq: last }))
+            }
+            Phase::Open => self.next_of_open(log, identity, now),
+        }
+    }
+
+    fn next_of_open(&mut self, log: &mut Log, identity: &Identity, now: Now) -> Next {
+        let next = self.process.next();
+        let heartbeat_due = now.mono >= self.heartbeat_at;
+        match log.range(next, BATCH_BYTES) {
+            Range::Gap { from, to } => {
+                self.process.sent_gap(from, to);
+                Next::Frame(Frame::Gap(Gap { from, to }))
+            }
+            _ if heartbeat_due => {
+                self.heartbeat_at = now.mono + HEARTBEAT_EVERY;
+                Next::Frame(Frame::Heartbeat(self.heartbeat(log, identity, now)))
+            }
+            Range::Batch(batch) => {
+                self.process.sent_batch(batch.last, log.apis(batch.first, batch.last));
+                Next::Frame(Frame::Batch(batch.records))
+            }
+            Range::UpToDate if self.closing && self.process.acked() == log.newest() => {
+                self.phase = Phase::Closed;
+                Next::Frame(Frame::Close(Close { newest_seq: log.newest() }))
+            }
+            Range::UpToDate => Next::Wait(Some(self.heartbeat_at)),
+        }
+    }
+
+    fn hello(&self, log: &Log, identity: &Identity, now: Now) -> Hello {
+        Hello {
+            manager_id: identity.manager_id,
+            oldest_seq: log.oldest(),
+            newest_seq: log.newest(),
+            acked_seq: self.process.acked(),
+            manager_gone_at: identity.manager_gone_at,
+            sent_at: now.wall,
+            version: identity.version.clone(),
+        }
+    }
+
+    fn heartbeat(&self, log: &mut Log, identity: &Identity, now: Now) -> Heartbeat {
+        // What is not sent yet was accepted after everything that was.
+        let through = match log.accepted_at(self.process.next()) {
+            Some(unsent) => unsent - 1,
+            None => log.through(now),
+        };
+        Heartbeat {
+            newest_seq: log.newest(),
+            sent_seq: self.process.sent(),
+            through,
+            acked_seq: self.process.acked(),
+            managers: identity.managers.clone(),
+            manager_gone_at: identity.manager_gone_at,
+            sent_at: now.wall,
+        }
+    }
+
+    /// Takes a frame of the node. An error ends the link; what was known before it stays.
+    pub fn received(&mut self, frame: LinkResponse, log: &Log) -> Result<Event, LinkError> {
+        let Some(frame) = frame.frame else {
+            // A kind of frame that a later version knows.
+            return Ok(Event::Nothing);
+        };
+        match (frame, self.phase) {
+            (_, Phase::Down | Phase::Hello) => Err(LinkError::BeforeStart),
+            (link_response::Frame::Start(start), Phase::AwaitStart { newest }) => {
+                self.started(start, newest, log).map(Event::Started)
+            }
+            (_, Phase::AwaitStart { .. }) => Err(LinkError::BeforeStart),
+            (link_response::Frame::Start(_), _) => Err(LinkError::StartTwice),
+            (link_response::Frame::Ack(ack), _) => self.process.acknowledged(ack),
+            (link_response::Frame::Heartbeat(beat), _) => self.heard(&beat).map(|()| Event::Nothing),
+        }
+    }
+
+    fn started(&mut self, start: Start, newest_at_hello: u64, log: &Log) -> Result<Started, LinkError> {
+        check_start_ids(&start)?;
+        let not_for_it = match start.from {
+            None => return Err(LinkError::NoStartingPoint),
+            Some(From::AfterSeq(after)) => {
+                let not_for_it = self.process.continues(&start.instance, after, log.newest())?;
+                self.phase = Phase::Open;
+                not_for_it
+            }
+            Some(From::FillBytes(bytes)) => {
+                let first = log.newest_fitting(bytes, newest_at_hello);
+                self.process.fills(&start.instance, first, newest_at_hello);
+                self.phase = Phase::Fill { first, last: newest_at_hello };
+                first - 1
+            }
+        };
+        self.heartbeat_at = 0;
+        Ok(Started { node_id: start.node_id, instance: start.instance, not_for_it })
+    }
+
+    fn heard(&self, beat: &NodeHeartbeat) -> Result<(), LinkError> {
+        let claimed = beat.received_seq.max(beat.placed_seq);
+        let sent = self.process.sent();
+        if claimed > sent { Err(LinkError::HeartbeatAhead { claimed, sent }) } else { Ok(()) }
+    }
+}
+
+/// Whether a Start names a usable node and instance id. Also for the caller who has to decide whether
+/// this is the node it wants before [`LinkState::received`] believes it.
+pub fn check_start_ids(start: &Start) -> Result<(), LinkError> {
+    let usable =
+        |id: &str| !id.is_empty() && id.len() <= MAX_ID_BYTES && !id.chars().any(char::is_control);
+    if !usable(&start.node_id) {
+        return Err(LinkError::BadId("node_id"));
+    }
+    if !usable(&start.instance) {
+        return Err(LinkError::BadId("instance"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside Rust: etcd, promtool and valgrind from the distribution, Python
+# packages into .venv, buf into node_modules. Does nothing that is done already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+packages=()
+command -v etcd >/dev/null || packages+=(etcd-server)
+command -v promtool >/dev/null || packages+=(prometheus)
+command -v valgrind >/dev/null || packages+=(valgrind)
+command -v python3 >/dev/null || packages+=(python3)
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+command -v npm >/dev/null || packages+=(npm)
+if [ "${#packages[@]}" -gt 0 ]; then
+    as_root apt-get update -qq
+    # Neither server is started: the tests run their own.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -y -qq --no-install-recommends "${packages[@]}"
+fi
+
+requirements=tests/python/requirements.txt
+if ! cmp -s "$requirements" .venv/installed; then
+    python3 -m venv --clear .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements"
+    cp "$requirements" .venv/installed
+fi
+
+buf=1.75.0
+if [ "$(node_modules/.bin/buf --version 2>/dev/null)" != "$buf" ]; then
+    npm install --no-save --no-package-lock --no-audit --no-fund --loglevel=error "@bufbuild/buf@$buf"
+fi

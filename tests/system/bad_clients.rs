@@ -1,0 +1,422 @@
+//! Clients that do what they may not: told so, closed by the right code, and nobody else notices.
+
+use std::time::Duration;
+
+use pushcast_proto::client::v1::{ServerFrame, server_frame};
+use pushcast_tests::{
+    eventually::{check, equal, eventually},
+    fleet::Node,
+    http,
+    listener::Listener,
+    raw::{End, Raw, exchange_bytes},
+};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::Instant};
+use tokio_tungstenite::tungstenite::Message;
+
+const WITHIN: Duration = Duration::from_secs(20);
+const JSON: &str = "pushcast.v1.json";
+const PROTOBUF: &str = "pushcast.v1.protobuf";
+
+/// A node with somebody on it who does nothing wrong.
+struct Scene {
+    node: Node,
+    bystander: Listener,
+}
+
+impl Scene {
+    async fn new(flags: &[(&str, &str)]) -> Self {
+        let node = Node::alone("n1", flags).await;
+        let bystander = node.listen("bystander", &["r"]).await;
+        Self { node, bystander }
+    }
+
+    fn ws(&self) -> &str {
+        &self.node.addr.ws
+    }
+
+    async fn json(&self) -> Raw {
+        Raw::json(self.ws(), "/ws").await
+    }
+
+    /// A client that is connected and in room `r`.
+    async fn connected(&self) -> Raw {
+        let mut raw = Raw::json(self.ws(), "/ws?rooms=r").await;
+        raw.connected().await;
+        raw
+    }
+
+    /// The bystander still gets what is pushed, and is alone once everybody else was closed.
+    async fn nobody_else_noticed(mut self) {
+        eventually("only the bystander is left", WITHIN, async || {
+            equal(self.node.metrics().await.sum("connect_node_connections", &[]), 1.0)
+        })
+        .await;
+        assert_eq!(self.node.push_here("r", "still here").await, 1);
+        assert_eq!(self.bystander.next_text().await, "still here");
+    }
+}
+
+fn assert_refused(end: &End, error: &str, what: &str) {
+    assert_eq!((end.code, end.error.as_deref()), (Some(4504), Some(error)), "{what}: {end:?}");
+    assert!(!end.reason.is_empty(), "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_does_not_connect_within_five_seconds_is_closed() {
+    let scene = Scene::new(&[]).await;
+    let mut raw = scene.json().await;
+    let start = Instant::now();
+    let end = raw.end().await;
+    assert_eq!(end.code, Some(4504), "{end:?}");
+    assert!(end.error.is_some(), "{end:?}");
+    assert!((4..10).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_frame_is_connect_and_only_the_first() {
+    let scene = Scene::new(&[]).await;
+    for first in [r#"{"id":7,"join":{"rooms":["r"]}}"#, r#"{"pong":{}}"#, r#"{"id":1}"#, "{}"] {
+        let mut raw = scene.json().await;
+        raw.text(first).await;
+        assert_refused(&raw.end().await, "failed_precondition", &format!("{first}"));
+    }
+    let mut raw = scene.json().await;
+    raw.text(r#"{"id":7,"join":{"rooms":["r"]}}"#).await;
+    assert_eq!(raw.error().await.0, 7, "the error carries the request's id");
+
+    let mut twice = scene.json().await;
+    twice.text(r#"{"id":1,"connect":{"rooms":["r"]}}"#).await;
+    twice.connected().await;
+    twice.text(r#"{"id":2,"connect":{}}"#).await;
+    assert_refused(&twice.end().await, "failed_precondition", "twice");
+    let mut after_url = scene.connected().await;
+    after_url.text(r#"{"id":2,"connect":{}}"#).await;
+    assert_refused(&after_url.end().await, "failed_precondition", "after_url");
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_ids_in_connect_are_refused_in_frame_and_url() {
+    let scene = Scene::new(&[]).await;
+    let long = "x".repeat(129);
+    for connect in [
+        format!(r#"{{"user_id":"{long}"}}"#),
+        format!(r#"{{"app":"{long}"}}"#),
+        format!(r#"{{"rooms":["ok","{long}"]}}"#),
+        r#"{"user_id":"a\nb"}"#.to_owned(),
+        r#"{"app":"a\u0000b"}"#.to_owned(),
+        r#"{"rooms":[""]}"#.to_owned(),
+        r#"{"rooms":["a\u007fb"]}"#.to_owned(),
+        r#"{"rooms":["a\u0085b"]}"#.to_owned(),
+    ] {
+        let mut raw = scene.json().await;
+        raw.text(&format!(r#"{{"id":1,"connect":{connect}}}"#)).await;
+        assert_refused(&raw.end().await, "invalid_argument", &format!("{connect}"));
+    }
+    for query in [
+        format!("user_id={long}"),
+        format!("rooms=a,{long}"),
+        format!("app={long}"),
+        "user_id=a%0Ab".to_owned(),
+        "rooms=a,%ff".to_owned(),
+        "app=%00".to_owned(),
+    ] {
+        let mut raw = Raw::json(scene.ws(), &format!("/ws?{query}")).await;
+        assert_refused(&raw.end().await, "invalid_argument", &format!("{query}"));
+    }
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unreadable_frames_are_refused_in_both_formats() {
+    let scene = Scene::new(&[]).await;
+    let broken_json = [
+        "",
+        "{",
+        "null",
+        "[]",
+        "\"connect\"",
+        r#"{"id":-1,"connect":{}}"#,
+        r#"{"connect":[]}"#,
+        r#"{"connect":{"rooms":"r"}}"#,
+        r#"{"connect":{},"connect":{}}"#,
+        r#"{"connect":{},"join":{"rooms":["r"]}}"#,
+    ];
+    for broken in broken_json {
+        for mut raw in [scene.json().await, scene.connected().await] {
+            raw.text(broken).await;
+            assert_refused(&raw.end().await, "invalid_argument", &format!("{broken:?}"));
+        }
+    }
+    let deep = format!(r#"{{"connect":{}1{}}}"#, r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
+    let mut raw = scene.json().await;
+    raw.text(&deep).await;
+    assert_refused(&raw.end().await, "invalid_argument", "raw");
+    for broken in [&[0xff_u8; 8][..], &[0x12, 0x7f, 1], &[0x12, 2, 0x12, 9], &[0x08]] {
+        let mut raw = Raw::protobuf(scene.ws(), "/ws").await;
+        raw.binary(broken).await;
+        assert_refused(&raw.end().await, "invalid_argument", &format!("{broken:?}"));
+    }
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_on_the_binary_subprotocol_and_the_reverse_are_refused() {
+    let scene = Scene::new(&[]).await;
+    let mut raw = Raw::protobuf(scene.ws(), "/ws").await;
+    raw.text(r#"{"id":1,"connect":{}}"#).await;
+    let end = raw.end().await;
+    assert_eq!(end.code, Some(1003), "{end:?}");
+    assert!(!end.reason.is_empty());
+    let mut raw = scene.json().await;
+    raw.binary(br#"{"id":1,"connect":{}}"#).await;
+    let end = raw.end().await;
+    assert_eq!(end.code, Some(1003), "{end:?}");
+    assert!(!end.reason.is_empty());
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subprotocol_is_chosen_or_the_upgrade_refused() {
+    let scene = Scene::new(&[]).await;
+    for (offered, chosen) in [
+        (&[][..], None),
+        (&[JSON][..], Some(JSON)),
+        (&[PROTOBUF], Some(PROTOBUF)),
+        (&["mqtt", PROTOBUF, JSON], Some(PROTOBUF)),
+        (&[JSON, PROTOBUF], Some(JSON)),
+    ] {
+        let raw = Raw::open(scene.ws(), "/ws", offered).await.unwrap();
+        assert_eq!(raw.subprotocol.as_deref(), chosen, "{offered:?}");
+    }
+    let refused = exchange_bytes(
+        scene.ws(),
+        b"GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+          sec-websocket-protocol: mqtt, pushcast.v9.json\r\n\r\n",
+    )
+    .await;
+    let refused = String::from_utf8_lossy(&refused);
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+    assert!(refused.contains(JSON), "the refusal names what is known: {refused}");
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_members_tokens_and_useless_resumes_are_no_mistake() {
+    let scene = Scene::new(&[]).await;
+    let mut raw = scene.json().await;
+    raw.text(
+        r#"{"id":1,"new":{"x":[1]},"connect":{"colour":"red","token":"whatever","user_id":"u1","rooms":["r"],
+           "resume":{"ticket":"bm90IG91cnM=","position":{"00000000000000ff":"17"},"as_of":"1","attempt":2}}}"#,
+    )
+    .await;
+    let connected = raw.connected().await;
+    assert_eq!((connected.user_id.as_str(), connected.recovered), ("u1", Some(false)));
+    assert_eq!(connected.rooms, ["r"]);
+    // What this version does not know is refused by name, and the connection stays.
+    raw.text(r#"{"id":9,"dance":{}}"#).await;
+    let (id, error) = raw.error().await;
+    assert_eq!((id, error.code.as_str()), (9, "unimplemented"));
+    raw.text(r#"{"id":2,"leave":{"rooms":["r"]}}"#).await;
+    let answer = raw.next().await.unwrap();
+    assert!(matches!(answer.frame, Some(server_frame::Frame::Ok(_))), "{answer:?}");
+    drop(raw);
+
+    let mut anonymous = Raw::json(scene.ws(), "/ws?token=ignored").await;
+    let connected = anonymous.connected().await;
+    assert_eq!(connected.user_id, format!("anon-{}", connected.connection_id));
+    drop(anonymous);
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_join_changes_nothing_and_keeps_the_connection() {
+    let scene = Scene::new(&[]).await;
+    let mut raw = scene.connected().await;
+    let long = "x".repeat(129);
+    for (id, request) in [
+        (2, r#""join":{"rooms":["new",""]}"#.to_owned()),
+        (3, format!(r#""join":{{"rooms":["new","{long}"]}}"#)),
+        (4, r#""leave":{"rooms":["r","a\nb"]}"#.to_owned()),
+        (5, r#""join":{}"#.to_owned()),
+        (6, r#""leave":{"rooms":[]}"#.to_owned()),
+    ] {
+        raw.text(&format!(r#"{{"id":{id},{request}}}"#)).await;
+        let (answered, error) = raw.error().await;
+        assert_eq!((answered, error.code.as_str()), (id, "invalid_argument"), "{request}");
+        assert!(!error.message.is_empty());
+    }
+    raw.text(r#"{"id":7,"join":{"rooms":["s"]}}"#).await;
+    match raw.next().await.unwrap() {
+        ServerFrame { id: 7, frame: Some(server_frame::Frame::Ok(ok)) } => assert_eq!(ok.rooms, ["r", "s"]),
+        other => panic!("{other:?}"),
+    }
+    drop(raw);
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_over_the_limit_are_refused_without_being_read() {
+    let scene = Scene::new(&[]).await;
+    // 128 KiB is allowed, and then judged by its content.
+    let mut largest = scene.connected().await;
+    largest.text(&" ".repeat(128 << 10)).await;
+    assert_eq!(largest.end().await.code, Some(4504));
+    let mut over = scene.connected().await;
+    over.text(&" ".repeat((128 << 10) + 1)).await;
+    assert_eq!(over.end().await.code, Some(1009));
+    // In pieces it is no smaller: three fragments of 50 KiB, masked with zeros.
+    let mut pieces = scene.connected().await;
+    let piece = |head: u8| {
+        [&[head, 0x80 | 127][..], &(50_u64 << 10).to_be_bytes(), &[0; 4], &[b' '; 50 << 10]].concat()
+    };
+    for head in [0x01, 0x00, 0x80] {
+        pieces.bytes(&piece(head)).await;
+    }
+    assert_eq!(pieces.end().await.code, Some(1009));
+    // A hundred megabytes are announced, and nothing of them ever comes.
+    let before = scene.node.process.resident_bytes();
+    let mut announced = Vec::new();
+    for _ in 0..20 {
+        let mut raw = scene.connected().await;
+        raw.bytes(&[&[0x82, 0x80 | 127][..], &100_000_000_u64.to_be_bytes(), &[0; 4]].concat()).await;
+        announced.push(raw);
+    }
+    for raw in &mut announced {
+        assert_eq!(raw.end().await.code, Some(1009));
+    }
+    let grown = scene.node.process.resident_bytes().saturating_sub(before);
+    assert!(grown < 50 << 20, "the node set {grown} bytes aside for announcements");
+    drop((largest, over, pieces, announced));
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broken_websocket_frames_end_with_the_protocols_own_codes() {
+    let scene = Scene::new(&[]).await;
+    for (name, bytes, code) in [
+        ("unmasked", &b"\x81\x02{}"[..], 1002),
+        ("reserved bit", b"\xc1\x82\0\0\0\0{}", 1002),
+        ("unknown opcode", b"\x83\x82\0\0\0\0{}", 1002),
+        ("continuation of nothing", b"\x80\x82\0\0\0\0{}", 1002),
+        ("ping in pieces", b"\x09\x80\0\0\0\0", 1002),
+        ("not UTF-8", b"\x81\x82\0\0\0\0\xff\xfe", 1007),
+    ] {
+        let mut raw = scene.connected().await;
+        raw.bytes(bytes).await;
+        assert_eq!(raw.end().await.code, Some(code), "{name}");
+    }
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_for_two_heartbeats_is_closed_and_any_frame_is_life() {
+    let scene = Node::alone("n1", &[("--heartbeat", "1s")]).await;
+    let url = "/ws?rooms=r";
+    let silent = async {
+        let mut raw = Raw::json(&scene.addr.ws, url).await;
+        raw.connected().await;
+        let start = Instant::now();
+        let end = raw.end().await;
+        assert_eq!((end.code, end.reason.as_str()), (Some(4002), "heartbeat_timeout"));
+        // Two heartbeats of 1 s, looked at once per second or so.
+        assert!((1..8).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    };
+    let alive = async |message: Message| {
+        let mut raw = Raw::json(&scene.addr.ws, url).await;
+        raw.connected().await;
+        let mut heartbeats = 0;
+        while heartbeats < 6 {
+            raw.message(message.clone()).await;
+            let frame = raw.next().await.unwrap_or_else(|end| panic!("{message:?} is no life: {end:?}"));
+            heartbeats += u32::from(matches!(frame.frame, Some(server_frame::Frame::Heartbeat(_))));
+        }
+    };
+    tokio::join!(
+        silent,
+        alive(Message::text(r#"{"pong":{}}"#)),
+        alive(Message::Ping("x".into())),
+        alive(Message::Pong("x".into())),
+        alive(Message::text(r#"{"id":1,"join":{"rooms":["s"]}}"#)),
+    );
+    assert_eq!(scene.metrics().await.sum("connect_node_closed_total", &[("code", "4002")]), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_not_ready_or_full_sends_clients_away() {
+    let starting = Node::start("n1", &[("--link-wait", "60s")]).await;
+    assert_eq!(http::get(&starting.addr.http, "/readyz").await.unwrap().status, 503);
+    let refused = Raw::open(&starting.addr.ws, "/ws", &[JSON]).await.unwrap_err();
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.headers["retry-after"].to_str().unwrap().parse::<u32>().is_ok());
+    assert!(!refused.body.is_empty());
+
+    let full = Node::alone("n2", &[("--max-connections", "2")]).await;
+    let first = full.listen("u1", &["r"]).await;
+    let _second = full.listen("u2", &["r"]).await;
+    let refused = Raw::open(&full.addr.ws, "/ws", &[JSON]).await.unwrap_err();
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(full.push_here("r", "x").await, 2);
+    first.client.close().await;
+    eventually("there is room again", WITHIN, async || {
+        match Raw::open(&full.addr.ws, "/ws", &[JSON]).await {
+            Ok(_raw) => Ok(()),
+            Err(refused) => Err(format!("{refused:?}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_upgrade_is_answered_as_http_or_not_at_all() {
+    let scene = Scene::new(&[]).await;
+    let plain = http::get(scene.ws(), "/ws").await.unwrap();
+    assert!(matches!(plain.status, 400 | 426), "{} {}", plain.status, plain.text());
+    let elsewhere = http::get(scene.ws(), "/elsewhere").await.unwrap();
+    assert_eq!(elsewhere.status, 404);
+    let old = exchange_bytes(
+        scene.ws(),
+        b"GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+          sec-websocket-version: 8\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    .await;
+    assert!(old.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&old));
+    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], &[0; 4096], b"HELLO\r\n\r\n"] {
+        let answer = exchange_bytes(scene.ws(), garbage).await;
+        assert!(!answer.starts_with(b"HTTP/1.1 101"), "{garbage:?}");
+    }
+    let endless = [&b"GET /ws HTTP/1.1\r\nhost: x\r\nx-long: "[..], &[b'x'; 1 << 20]].concat();
+    let answer = exchange_bytes(scene.ws(), &endless).await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_half_requests_keep_nobody_out() {
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    let scene = Scene::new(&[]).await;
+    let mut halves = Vec::new();
+    for number in 0..1_000 {
+        let mut socket = TcpStream::connect(scene.ws()).await.unwrap();
+        // Some say nothing at all, the others half of it.
+        if number % 4 != 0 {
+            socket.write_all(b"GET /ws HTTP/1.1\r\nhost: x\r\nconnec").await.unwrap();
+        }
+        halves.push(socket);
+    }
+    for user in 0..50 {
+        let mut listener = scene.node.listen(&format!("u{user}"), &["held"]).await;
+        assert_eq!(scene.node.push_here("held", "hello").await, 1);
+        assert_eq!(listener.next_text().await, "hello");
+        listener.client.close().await;
+        eventually("the client is gone", WITHIN, async || {
+            check(scene.node.metrics().await.sum("connect_node_connections", &[]) <= 1.0, String::new)
+        })
+        .await;
+    }
+    drop(halves);
+    scene.nobody_else_noticed().await;
+}
