@@ -1,6 +1,11 @@
+//! The push-manager.
+
+pub mod answers;
 pub mod api;
 pub mod clock;
-pub mod log;
+mod hub;
 pub mod link_state;
-pub mod answers;
+pub mod log;
+mod metrics;
 pub mod nodes;
+mod push;

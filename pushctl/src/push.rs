@@ -179,6 +179,15 @@ impl PushClient {
 
     /// Sends a push and waits for its answer, at most for `timeout` (none: the manager's own bound).
     pub async fn push(&self, push: Push, timeout: Option<Duration>) -> Result<PushAnswer, Status> {
+        self.send(push, timeout).await.map_err(|status| match timeout {
+            Some(timeout) if is_local_timeout(&status) => {
+                Status::deadline_exceeded(format!("no answer within {}", humantime::format_duration(timeout)))
+            }
+            _ => status,
+        })
+    }
+
+    async fn send(&self, push: Push, timeout: Option<Duration>) -> Result<PushAnswer, Status> {
         let mut client = self.inner.clone();
         Ok(match push.into_item(0).push.expect("into_item always sets it") {
             push_item::Push::ToRoom(request) => {
@@ -207,6 +216,11 @@ impl PushClient {
     pub async fn stream(&self, in_flight: usize) -> Result<(PushSender, PushResults), Status> {
         crate::pipeline::open(self.inner.clone(), in_flight.max(1)).await
     }
+}
+
+/// tonic's own timer ran out, which it calls CANCELLED; the manager may never have been reached.
+fn is_local_timeout(status: &Status) -> bool {
+    status.code() == Code::Cancelled && status.message() == tonic::TimeoutExpired(()).to_string()
 }
 
 fn within<T>(message: T, timeout: Option<Duration>) -> Request<T> {

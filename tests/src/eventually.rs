@@ -35,6 +35,7 @@ pub fn check(condition: bool, otherwise: impl FnOnce() -> String) -> Result<(), 
 }
 
 /// For probes: `Ok` if both are equal.
+#[allow(clippy::needless_pass_by_value, reason = "callers compare what they have just made")]
 pub fn equal<T: PartialEq + std::fmt::Debug>(actual: T, expected: T) -> Result<(), String> {
     if actual == expected { Ok(()) } else { Err(format!("{actual:?} instead of {expected:?}")) }
 }

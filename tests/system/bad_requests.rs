@@ -146,6 +146,12 @@ async fn a_callers_deadline_ends_its_wait_and_names_the_message() {
     let error = over_http.json()["error"].clone();
     assert_eq!(error["code"], "DEADLINE_EXCEEDED");
     assert!(error["details"].to_string().contains("message_id"), "{error}");
+    let timeout = Some(Duration::from_millis(300));
+    let status = manager.client().push(Push::to_everyone("x"), timeout).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    let details = status.get_error_details();
+    let info = details.error_info().expect("the manager answers before the caller gives up");
+    assert!(info.metadata.contains_key("message_id"), "{info:?}");
     // Its own bound of a second ends the wait by itself, with an answer.
     let answer = manager.client().push(Push::to_everyone("y"), None).await.unwrap();
     assert_eq!((answer.acked, answer.pending_nodes.as_slice()), (0, &["s1".to_owned()][..]), "{answer:?}");

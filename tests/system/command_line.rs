@@ -150,7 +150,7 @@ async fn what_is_wrong_is_said_with_where_and_what_to_do() {
         assert_eq!(failed.stdout, "", "{arguments:?}");
     }
     let failed = pushctl(&["listen", "--url", "no url"]).await;
-    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    assert_eq!(failed.code, Some(64), "{}", failed.stderr);
     assert!(failed.stderr.contains("not a WebSocket address"), "{}", failed.stderr);
     for arguments in [&["--help"][..], &["--version"], &["push", "--help"]] {
         let help = pushctl(arguments).await;

@@ -205,6 +205,11 @@ impl LinkState {
         matches!(self.phase, Phase::Fill { .. } | Phase::Open | Phase::Closed)
     }
 
+    /// Whether it is to say Close when all is acknowledged.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     /// Whether Close was said on the present connection.
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Closed

@@ -2,14 +2,14 @@
 
 use pushcast_proto::client::v1::Push;
 use pushctl::{
-    client::{Options, content},
+    client::{ConnectError, Options, content},
     format::Format,
-    session::{Session, SessionEvent},
+    session::{Session, SessionError, SessionEvent},
 };
 
 use super::{
     arguments::{FormatArgument, ListenArguments},
-    output::{print, readable, remark},
+    output::{Misuse, print, readable, remark},
 };
 
 pub(super) async fn run(arguments: ListenArguments) -> anyhow::Result<()> {
@@ -20,7 +20,11 @@ pub(super) async fn run(arguments: ListenArguments) -> anyhow::Result<()> {
     };
     let mut session = Session::new(Options { url, app, user_id: user, rooms, format, ..Options::default() });
     loop {
-        match session.next().await? {
+        let event = session.next().await.map_err(|error| match error {
+            SessionError::Connect(ConnectError::BadUrl { .. }) => Misuse(error.to_string()).into(),
+            error => anyhow::Error::from(error),
+        })?;
+        match event {
             SessionEvent::Push(push) if json => print(&serde_json::to_string(&push)?)?,
             SessionEvent::Push(push) => print(&describe(&push))?,
             SessionEvent::Connected(connected) => remark(&format!(

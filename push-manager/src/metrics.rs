@@ -1,0 +1,141 @@
+//! Every metric of a manager, by name, in one place.
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use pushcast_common::telemetry;
+use tonic::Code;
+
+use crate::{api::Api, link_state::Counted};
+
+/// The codes whose series exist from the start.
+const USUAL_CODES: [Code; 4] =
+    [Code::Ok, Code::InvalidArgument, Code::Unavailable, Code::DeadlineExceeded];
+
+/// States of links, in the order of [`Metrics::links`].
+pub(crate) const LINK_STATES: [&str; 3] = ["linked", "linking", "down"];
+
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    broadcast_nodes: [Counter; 4],
+    broadcast_delivered: [Counter; 4],
+    /// By api, then in the order of `USUAL_CODES`.
+    requests: [[Counter; 4]; 4],
+    request_seconds: [Histogram; 4],
+    pub(crate) ack_seconds: Histogram,
+    pub(crate) gaps: Counter,
+    pub(crate) link_failures: Counter,
+    pub(crate) log_bytes: Gauge,
+    pub(crate) log_age: Gauge,
+    pub(crate) log_head: Gauge,
+    pub(crate) link_lag: Gauge,
+    pub(crate) known_nodes: Gauge,
+    pub(crate) links: [Gauge; 3],
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        telemetry::build_info("push_manager", env!("CARGO_PKG_VERSION"));
+        describe();
+        let by_api = |name: &'static str| Api::ALL.map(|api| counter!(name, "api" => api.name()));
+        Self {
+            broadcast_nodes: by_api("push_manager_broadcast_nodes_total"),
+            broadcast_delivered: by_api("push_manager_broadcast_delivered_total"),
+            requests: Api::ALL.map(|api| USUAL_CODES.map(|code| request_counter(api, code))),
+            request_seconds: Api::ALL
+                .map(|api| histogram!("push_manager_request_seconds", "api" => api.name())),
+            ack_seconds: histogram!("push_manager_ack_seconds"),
+            gaps: counter!("push_manager_gaps_total"),
+            link_failures: counter!("push_manager_link_failures_total"),
+            log_bytes: gauge!("push_manager_log_bytes"),
+            log_age: gauge!("push_manager_log_age_seconds"),
+            log_head: gauge!("push_manager_log_head"),
+            link_lag: gauge!("push_manager_link_lag"),
+            known_nodes: gauge!("push_manager_known_nodes"),
+            links: LINK_STATES.map(|state| gauge!("push_manager_links", "state" => state)),
+        }
+    }
+
+    /// A push was answered, or refused, with this code.
+    pub(crate) fn request(&self, api: Api, code: Code) {
+        match USUAL_CODES.iter().position(|&usual| usual == code) {
+            Some(index) => self.requests[api.index()][index].increment(1),
+            None => request_counter(api, code).increment(1),
+        }
+    }
+
+    /// Microseconds from acceptance to the answer.
+    pub(crate) fn answered_after(&self, api: Api, micros: u64) {
+        self.request_seconds[api.index()].record(seconds(micros));
+    }
+
+    /// A node acknowledged messages.
+    pub(crate) fn acknowledged(&self, counted: &[Counted; 4]) {
+        for (api, counted) in counted.iter().enumerate().filter(|(_, counted)| counted.nodes > 0) {
+            self.broadcast_nodes[api].increment(counted.nodes);
+            self.broadcast_delivered[api].increment(counted.delivered);
+        }
+    }
+}
+
+pub(crate) fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+/// The name of a code as gRPC spells it.
+pub(crate) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+fn request_counter(api: Api, code: Code) -> Counter {
+    counter!("push_manager_requests_total", "api" => api.name(), "code" => code_name(code))
+}
+
+fn describe() {
+    describe_counter!("push_manager_broadcast_nodes_total", "Acknowledgements: nodes a push went to.");
+    describe_counter!(
+        "push_manager_broadcast_delivered_total",
+        "Acknowledgements of nodes that had somebody for the push."
+    );
+    describe_counter!("push_manager_requests_total", "Pushes answered or refused, items of streams included.");
+    describe_histogram!(
+        "push_manager_request_seconds",
+        Unit::Seconds,
+        "From acceptance to the answer; of a stream, the oldest push of each group answered at once."
+    );
+    describe_histogram!(
+        "push_manager_ack_seconds",
+        Unit::Seconds,
+        "From acceptance to one node's acknowledgement, the oldest message of each acknowledgement."
+    );
+    describe_counter!("push_manager_gaps_total", "Gaps said to nodes: the log no longer reached back.");
+    describe_counter!("push_manager_link_failures_total", "Links that broke, were refused or could not be made.");
+    describe_gauge!("push_manager_log_bytes", Unit::Bytes, "What the log takes, index included.");
+    describe_gauge!("push_manager_log_age_seconds", Unit::Seconds, "Age of the oldest message in the log.");
+    describe_gauge!("push_manager_log_head", "Newest seq accepted.");
+    describe_gauge!(
+        "push_manager_link_lag",
+        "Messages not yet acknowledged by the linked node that is furthest behind."
+    );
+    describe_gauge!("push_manager_known_nodes", "Nodes known, linked or not.");
+    describe_gauge!("push_manager_links", "Nodes by the state of the link to them.");
+}
