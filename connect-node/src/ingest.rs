@@ -24,6 +24,10 @@ pub const MAX_UNPLACED_BYTES: usize = 1024 * 1024;
 /// Without a registry a manager without a link counts as gone after this time, microseconds.
 const STATIC_GONE_AFTER: u64 = 10_000_000;
 
+/// No manager has this id. While the registry has not been listed, `as_of` waits for it: there may be managers
+/// that this node has not heard of.
+const NOT_LISTED_YET: u64 = 0;
+
 /// Proof of being the link that speaks for a manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
@@ -117,7 +121,12 @@ impl Ingest {
     /// managers of `set_registered` are expected; without, those that linked.
     pub fn new(inboxes: Vec<Arc<Inbox>>, wake: Vec<Arc<Notify>>, registry: bool) -> Self {
         debug_assert_eq!(inboxes.len(), wake.len());
-        Self { inner: Mutex::default(), inboxes, wake, registry, metrics: IngestMetrics::default() }
+        let metrics = IngestMetrics::default();
+        let ingest = Self { inner: Mutex::default(), inboxes, wake, registry, metrics };
+        if registry {
+            ingest.mark_all(|marks| marks.expect(NOT_LISTED_YET, true));
+        }
+        ingest
     }
 
     /// A link of `manager` said hello: it speaks for it from now on, and holds acknowledgements up to
@@ -257,7 +266,7 @@ impl Ingest {
         }
     }
 
-    /// The managers the registry has now.
+    /// The managers the registry has now; to be called once it has been listed, and when it changes.
     pub fn set_registered(&self, registered: &[u64]) {
         let mut inner = self.lock();
         for manager in registered {
@@ -266,6 +275,7 @@ impl Ingest {
         for (manager, state) in &mut inner.managers {
             state.registered = registered.contains(manager);
         }
+        self.mark_all(|marks| marks.forget(NOT_LISTED_YET));
         self.expect_all(&inner);
     }
 

@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics::gauge;
-use pushcast_common::{clock::now_micros, id::ManagerId, registry::Snapshot};
+use pushcast_common::{
+    clock::now_micros,
+    id::ManagerId,
+    registry::{Snapshot, Source},
+};
 use tokio::{sync::watch, time};
 
 use crate::ingest::Ingest;
@@ -19,14 +23,11 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(2);
 pub(crate) async fn follow(mut managers: watch::Receiver<Snapshot>, ingest: Arc<Ingest>) {
     let mut expire = time::interval(EXPIRE_EVERY);
     loop {
-        let registered: Vec<u64> = managers
-            .borrow_and_update()
-            .records
-            .keys()
-            .filter_map(|id| id.parse::<ManagerId>().ok())
-            .map(|id| id.0)
-            .collect();
-        ingest.set_registered(&registered);
+        let snapshot = managers.borrow_and_update().clone();
+        if snapshot.source != Source::Unknown {
+            let ids = snapshot.records.keys().filter_map(|id| id.parse::<ManagerId>().ok());
+            ingest.set_registered(&ids.map(|id| id.0).collect::<Vec<_>>());
+        }
         loop {
             gauge!("connect_node_known_managers").set(ingest.managers().len() as f64);
             tokio::select! {

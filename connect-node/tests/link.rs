@@ -233,6 +233,8 @@ fn a_manager_is_expected_while_registered_linked_or_named() {
         node.inbox.take(&mut taken);
         taken.marks.as_of(999)
     };
+    assert_eq!(as_of(), 0, "the registry was not listed yet");
+    node.ingest.set_registered(&[]);
     assert_eq!(as_of(), 999, "with no manager it is the node's own clock");
     node.ingest.set_registered(&[MANAGER, 6]);
     assert_eq!(as_of(), 0, "registered managers that never linked are waited for");

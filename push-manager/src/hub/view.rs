@@ -29,6 +29,11 @@ impl Hub {
         (nodes, newest)
     }
 
+    /// The name of a known node, for logs.
+    pub(crate) fn node_name(&self, key: NodeKey) -> Option<String> {
+        self.with(|core, _| core.nodes.get(key).map(|node| node.name().to_owned()))
+    }
+
     /// Links that stand.
     pub(crate) fn n_linked(&self) -> usize {
         self.with(|core, _| core.links.values().filter(|link| link.state.is_linked()).count())

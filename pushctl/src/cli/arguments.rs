@@ -69,19 +69,21 @@ const CONTENT_HELP: &str = "What to deliver: as it is, `-` for standard input, `
 pub(super) enum TargetArguments {
     /// Everybody in a room.
     Room {
+        /// The room's id.
         room: String,
         #[arg(help = CONTENT_HELP)]
         content: String,
     },
     /// Every connection of a user.
     User {
+        /// The user's id.
         user: String,
         #[arg(help = CONTENT_HELP)]
         content: String,
     },
     /// Every connection of several users.
     Users {
-        /// Separated by commas.
+        /// The users' ids, separated by commas.
         #[arg(value_delimiter = ',', num_args = 1)]
         users: Vec<String>,
         #[arg(help = CONTENT_HELP)]

@@ -40,7 +40,7 @@ pub(super) async fn run(arguments: ListenArguments) -> anyhow::Result<()> {
             )),
             SessionEvent::Error(error) => remark(&format!("{}: {}", error.code, error.message)),
             SessionEvent::Interrupted { cause, retry_in } => {
-                remark(&format!("{cause}; next try in {:.1} s", retry_in.as_secs_f64()));
+                remark(&format!("{cause} - next try in {:.1} s", retry_in.as_secs_f64()));
             }
             SessionEvent::Heartbeat(_) => {}
         }

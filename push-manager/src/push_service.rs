@@ -1,0 +1,163 @@
+//! The gRPC service for business servers, and the one way both gRPC and HTTP take a push.
+
+use std::{sync::Arc, time::Duration};
+
+use pushcast_proto::pushmanager::v1::{
+    BroadcastRequest, BroadcastResponse, ListNodesRequest, ListNodesResponse, PushAnswer,
+    PushStreamRequest, PushToRoomRequest, PushToRoomResponse, PushToUserRequest, PushToUserResponse,
+    PushToUsersRequest, PushToUsersResponse, push_manager_service_server::PushManagerService,
+};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use crate::{
+    answers::{Answer, End},
+    api::Api,
+    clock::micros,
+    deadline,
+    hub::{Hub, Ticket},
+    listing::Listing,
+    push::{Mark, accepted_answer, full_answer, message_id},
+    push_stream::PushStream,
+    refusal,
+    validate::{self, Checked},
+};
+
+/// What answers business servers, over gRPC and over HTTP.
+#[derive(Clone, Debug)]
+pub(crate) struct PushService {
+    hub: Arc<Hub>,
+    listing: Listing,
+    max_content: usize,
+}
+
+impl PushService {
+    pub(crate) fn new(hub: Arc<Hub>, max_content: usize) -> Self {
+        Self { listing: Listing::new(Arc::clone(&hub)), hub, max_content }
+    }
+
+    pub(crate) fn max_content(&self) -> usize {
+        self.max_content
+    }
+
+    /// Takes a checked push and waits for its answer, for as long as the caller waits.
+    pub(crate) async fn push(
+        &self,
+        api: Api,
+        push: Checked,
+        timeout: Option<Duration>,
+    ) -> Result<PushAnswer, Status> {
+        let result = self.try_push(push, timeout).await;
+        self.hub.metrics.request(api, result.as_ref().map_or_else(Status::code, |_| Code::Ok));
+        result
+    }
+
+    async fn try_push(&self, push: Checked, timeout: Option<Duration>) -> Result<PushAnswer, Status> {
+        let push = push.map_err(|status| *status)?;
+        let api = push.api;
+        let now = self.hub.clock().mono();
+        let deadline = timeout.map(|timeout| now.saturating_add(micros(deadline::wait_for(timeout))));
+        let Ticket { seq, mark, answer } = self.hub.push(push, deadline).map_err(refusal::refused)?;
+        let Some(answer) = answer else {
+            return Ok(accepted_answer(self.hub.id, seq, mark));
+        };
+        let answer = answer.await.map_err(|_| refusal::ended_while_waiting())?;
+        let waited = self.hub.clock().mono().saturating_sub(answer.accepted_at);
+        self.hub.metrics.answered_after(api, waited);
+        self.outcome(answer, mark)
+    }
+
+    fn outcome(&self, answer: Answer, mark: Option<Box<Mark>>) -> Result<PushAnswer, Status> {
+        if answer.end == End::CallerDeadline && answer.acked == 0 {
+            let message_id = message_id(self.hub.id, answer.seq, mark.as_deref());
+            return Err(refusal::nothing_acknowledged(message_id));
+        }
+        Ok(full_answer(self.hub.id, answer, mark))
+    }
+
+    pub(crate) async fn nodes(&self) -> ListNodesResponse {
+        self.listing.nodes().await
+    }
+}
+
+#[tonic::async_trait]
+impl PushManagerService for PushService {
+    async fn push_to_room(
+        &self,
+        request: Request<PushToRoomRequest>,
+    ) -> Result<Response<PushToRoomResponse>, Status> {
+        let timeout = deadline::of_grpc(request.metadata());
+        let push = validate::room(request.into_inner(), self.max_content);
+        Ok(Response::new(room_response(self.push(Api::PushToRoom, push, timeout).await?)))
+    }
+
+    async fn push_to_user(
+        &self,
+        request: Request<PushToUserRequest>,
+    ) -> Result<Response<PushToUserResponse>, Status> {
+        let timeout = deadline::of_grpc(request.metadata());
+        let push = validate::user(request.into_inner(), self.max_content);
+        Ok(Response::new(user_response(self.push(Api::PushToUser, push, timeout).await?)))
+    }
+
+    async fn push_to_users(
+        &self,
+        request: Request<PushToUsersRequest>,
+    ) -> Result<Response<PushToUsersResponse>, Status> {
+        let timeout = deadline::of_grpc(request.metadata());
+        let push = validate::users(request.into_inner(), self.max_content);
+        Ok(Response::new(users_response(self.push(Api::PushToUsers, push, timeout).await?)))
+    }
+
+    async fn broadcast(
+        &self,
+        request: Request<BroadcastRequest>,
+    ) -> Result<Response<BroadcastResponse>, Status> {
+        let timeout = deadline::of_grpc(request.metadata());
+        let push = validate::broadcast(request.into_inner(), self.max_content);
+        Ok(Response::new(broadcast_response(self.push(Api::Broadcast, push, timeout).await?)))
+    }
+
+    type PushStreamStream = PushStream;
+
+    async fn push_stream(
+        &self,
+        request: Request<Streaming<PushStreamRequest>>,
+    ) -> Result<Response<PushStream>, Status> {
+        let stream = PushStream::new(Arc::clone(&self.hub), self.max_content, request.into_inner());
+        Ok(Response::new(stream))
+    }
+
+    async fn list_nodes(
+        &self,
+        _: Request<ListNodesRequest>,
+    ) -> Result<Response<ListNodesResponse>, Status> {
+        Ok(Response::new(self.nodes().await))
+    }
+}
+
+pub(crate) fn room_response(answer: PushAnswer) -> PushToRoomResponse {
+    let PushAnswer { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes, .. } = answer;
+    PushToRoomResponse { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes }
+}
+
+pub(crate) fn user_response(answer: PushAnswer) -> PushToUserResponse {
+    let PushAnswer { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes, .. } = answer;
+    PushToUserResponse { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes }
+}
+
+pub(crate) fn users_response(answer: PushAnswer) -> PushToUsersResponse {
+    PushToUsersResponse {
+        message_id: answer.message_id,
+        nodes: answer.nodes,
+        acked: answer.acked,
+        delivered_nodes: answer.delivered_nodes,
+        recipients: answer.recipients,
+        pending_nodes: answer.pending_nodes,
+        recipients_by_user: answer.recipients_by_user,
+    }
+}
+
+pub(crate) fn broadcast_response(answer: PushAnswer) -> BroadcastResponse {
+    let PushAnswer { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes, .. } = answer;
+    BroadcastResponse { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes }
+}

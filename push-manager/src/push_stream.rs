@@ -1,0 +1,247 @@
+//! The fast path: one stream of pushes in, one stream of results out, and nothing in between.
+//!
+//! The response stream polls the request stream itself, so a push of a stream costs no task, no channel
+//! and no wake of its own; results of many pushes travel together.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::Stream;
+use pushcast_common::id::ManagerId;
+use pushcast_proto::pushmanager::v1::{
+    PushItem, PushResult, PushStreamRequest, PushStreamResponse, push_result,
+};
+use tonic::{Code, Status, Streaming};
+
+use crate::{
+    api::Api,
+    hub::{Hub, Outcome, Refused, Turn, Verdict},
+    push::{Push, accepted_answer, full_answer},
+    refusal, validate,
+};
+
+/// At most this much of one stream waits for answers; then its requests are left to HTTP/2.
+const MAX_IN_FLIGHT: usize = 8192;
+const MAX_IN_FLIGHT_BYTES: usize = 8 << 20;
+
+/// Requests read in one turn, so that a fast caller leaves room for the links on its thread.
+const MAX_REQUESTS_A_TURN: usize = 64;
+
+/// Roughly what one response may hold; callers' libraries refuse more than 4 MiB by default.
+const RESPONSE_BYTES: usize = 1 << 20;
+
+/// The response side of a PushStream.
+#[derive(Debug)]
+pub(crate) struct PushStream {
+    hub: Arc<Hub>,
+    key: u64,
+    max_content: usize,
+    requests: Streaming<PushStreamRequest>,
+    /// Why no more requests are read, once that is so.
+    ended: Option<Result<(), Status>>,
+    /// One for each item without a result, in the order of acceptance.
+    slots: VecDeque<Slot>,
+    outcomes: VecDeque<Outcome>,
+    in_flight_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Ready(PushResult),
+    Waiting { tag: u64, api: Api, bytes: usize },
+}
+
+/// What one turn of reading brought.
+#[derive(Default)]
+struct Read {
+    /// A slot for every item; those of pushes are for the verdict to fill.
+    items: Vec<Item>,
+    pushes: Vec<Push>,
+    /// There may be more to read.
+    more: bool,
+}
+
+enum Item {
+    Refused(PushResult),
+    Push { tag: u64, api: Api, bytes: usize },
+}
+
+impl PushStream {
+    pub(crate) fn new(hub: Arc<Hub>, max_content: usize, requests: Streaming<PushStreamRequest>) -> Self {
+        Self {
+            key: hub.open_stream(),
+            hub,
+            max_content,
+            requests,
+            ended: None,
+            slots: VecDeque::new(),
+            outcomes: VecDeque::new(),
+            in_flight_bytes: 0,
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Read {
+        let mut read = Read::default();
+        let mut bytes = 0;
+        for _ in 0..MAX_REQUESTS_A_TURN {
+            let full = self.slots.len() + read.items.len() >= MAX_IN_FLIGHT
+                || self.in_flight_bytes + bytes >= MAX_IN_FLIGHT_BYTES;
+            if full || self.ended.is_some() {
+                return read;
+            }
+            match Pin::new(&mut self.requests).poll_next(cx) {
+                Poll::Pending => return read,
+                Poll::Ready(None) => self.ended = Some(Ok(())),
+                Poll::Ready(Some(Err(status))) => self.ended = Some(Err(status)),
+                Poll::Ready(Some(Ok(request))) => {
+                    for item in request.items {
+                        bytes += self.check(item, &mut read);
+                    }
+                }
+            }
+        }
+        read.more = self.ended.is_none();
+        read
+    }
+
+    /// Returns the bytes the item holds while it is in flight.
+    fn check(&self, item: PushItem, read: &mut Read) -> usize {
+        let tag = item.tag;
+        let (api, push) = validate::item(item, self.max_content);
+        match push {
+            Ok(push) => {
+                let bytes = push.message.content.len();
+                read.items.push(Item::Push { tag, api: push.api, bytes });
+                read.pushes.push(push);
+                bytes
+            }
+            Err(status) => {
+                if let Some(api) = api {
+                    self.hub.metrics.request(api, status.code());
+                }
+                read.items.push(Item::Refused(error_result(tag, &status)));
+                0
+            }
+        }
+    }
+
+    fn take_turn(&mut self, cx: &Context<'_>, read: Read) {
+        let Turn { verdicts, outcomes, draining } = self.hub.stream_turn(self.key, read.pushes, cx.waker());
+        self.outcomes.extend(outcomes);
+        if draining && self.ended.is_none() {
+            self.ended = Some(Err(refusal::refused(Refused::Draining)));
+        }
+        let mut verdicts = verdicts.into_iter();
+        for item in read.items {
+            let slot = match item {
+                Item::Refused(result) => Slot::Ready(result),
+                Item::Push { tag, api, bytes } => {
+                    let Some(verdict) = verdicts.next() else { break };
+                    self.slot(tag, api, bytes, verdict)
+                }
+            };
+            self.slots.push_back(slot);
+        }
+    }
+
+    fn slot(&mut self, tag: u64, api: Api, bytes: usize, verdict: Verdict) -> Slot {
+        match verdict {
+            Verdict::Waiting => {
+                self.in_flight_bytes += bytes;
+                Slot::Waiting { tag, api, bytes }
+            }
+            Verdict::Accepted { seq, mark } => {
+                self.hub.metrics.request(api, Code::Ok);
+                let answer = accepted_answer(self.hub.id, seq, mark);
+                Slot::Ready(PushResult { tag, outcome: Some(push_result::Outcome::Answer(answer)) })
+            }
+            Verdict::Refused(refused) => {
+                let status = refusal::refused(refused);
+                self.hub.metrics.request(api, status.code());
+                Slot::Ready(error_result(tag, &status))
+            }
+        }
+    }
+
+    /// Results that are ready, in order, as many as one response should hold.
+    fn results(&mut self) -> Vec<PushResult> {
+        let mut results = Vec::new();
+        let mut bytes = 0;
+        let mut oldest = None;
+        while bytes < RESPONSE_BYTES {
+            let result = match self.slots.front() {
+                None => break,
+                Some(&Slot::Waiting { tag, api, bytes: content }) => {
+                    let Some(outcome) = self.outcomes.pop_front() else { break };
+                    oldest.get_or_insert((api, outcome.answer.accepted_at));
+                    self.hub.metrics.request(api, Code::Ok);
+                    self.in_flight_bytes -= content;
+                    self.slots.pop_front();
+                    answer_result(self.hub.id, tag, outcome)
+                }
+                Some(Slot::Ready(_)) => match self.slots.pop_front() {
+                    Some(Slot::Ready(result)) => result,
+                    _ => break,
+                },
+            };
+            bytes += prost::Message::encoded_len(&result);
+            results.push(result);
+        }
+        if let Some((api, accepted_at)) = oldest {
+            let waited = self.hub.clock().mono().saturating_sub(accepted_at);
+            self.hub.metrics.answered_after(api, waited);
+        }
+        results
+    }
+}
+
+impl Stream for PushStream {
+    type Item = Result<PushStreamResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let read = this.read(cx);
+        let more = read.more;
+        this.take_turn(cx, read);
+        let results = this.results();
+        if !results.is_empty() {
+            return Poll::Ready(Some(Ok(PushStreamResponse { results })));
+        }
+        if this.slots.is_empty() {
+            match this.ended.replace(Ok(())) {
+                None => this.ended = None,
+                Some(Ok(())) => return Poll::Ready(None),
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+            }
+        }
+        if more {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for PushStream {
+    fn drop(&mut self) {
+        self.hub.close_stream(self.key);
+    }
+}
+
+fn answer_result(manager: ManagerId, tag: u64, outcome: Outcome) -> PushResult {
+    let answer = full_answer(manager, outcome.answer, outcome.mark);
+    PushResult { tag, outcome: Some(push_result::Outcome::Answer(answer)) }
+}
+
+fn error_result(tag: u64, status: &Status) -> PushResult {
+    use prost::Message as _;
+
+    // The details of our own statuses are a serialised google.rpc.Status.
+    let mut error = tonic_types::Status::decode(status.details()).unwrap_or_default();
+    error.code = status.code() as i32;
+    status.message().clone_into(&mut error.message);
+    PushResult { tag, outcome: Some(push_result::Outcome::Error(error)) }
+}

@@ -1,0 +1,52 @@
+//! Errors as callers see them: a gRPC status with details, which the gateway also speaks as JSON.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::hub::Refused;
+
+/// The `domain` of every ErrorInfo.
+const DOMAIN: &str = "pushcast";
+
+/// A manager that ends is replaced by another; a caller may try that one soon.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The request is wrong; every wrong field is named.
+pub(crate) fn invalid(violations: Vec<FieldViolation>) -> Status {
+    let message = violations
+        .iter()
+        .map(|violation| format!("{}: {}", violation.field, violation.description))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let details = ErrorDetails::with_bad_request(violations);
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// The push cannot be accepted now.
+pub(crate) fn refused(refused: Refused) -> Status {
+    let (reason, message) = match refused {
+        Refused::NoNodes => ("NO_CONNECT_NODES", "no connect-node is known"),
+        Refused::NotReady => ("NOT_READY", "this push-manager is starting and takes no pushes yet"),
+        Refused::Draining => ("DRAINING", "this push-manager is stopping and takes no more pushes"),
+    };
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
+    if refused != Refused::NoNodes {
+        details.set_retry_info(Some(RETRY_AFTER));
+    }
+    Status::with_error_details(Code::Unavailable, message, details)
+}
+
+/// The caller's own deadline ended before any node acknowledged. The message is in the log all the same.
+pub(crate) fn nothing_acknowledged(message_id: String) -> Status {
+    let metadata = [("message_id".to_owned(), message_id)];
+    let details = ErrorDetails::with_error_info("NOTHING_ACKNOWLEDGED", DOMAIN, metadata);
+    let message = "the deadline ended before any node acknowledged the message";
+    Status::with_error_details(Code::DeadlineExceeded, message, details)
+}
+
+/// The manager ended while an accepted push was still waited for.
+pub(crate) fn ended_while_waiting() -> Status {
+    Status::unavailable("this push-manager ended before the push was answered")
+}
