@@ -28,6 +28,7 @@ pub(crate) struct Acks {
     confirmed: u64,
     /// Last seq whose count was given up to stay within `MAX_KEPT`.
     dropped: u64,
+    filled: u64,
     arrived: Arrived,
 }
 
@@ -51,9 +52,10 @@ struct Placed {
 }
 
 impl Acks {
-    /// Starts after `seq`, for a manager of which this node has nothing.
-    pub(crate) fn start(&mut self, seq: u64) {
-        *self = Self { placed: seq, sent: seq, confirmed: seq, ..Self::default() };
+    /// Starts after `seq`, for a manager of which this node has nothing; what comes up to `filled` is a fill
+    /// and not counted as arrived.
+    pub(crate) fn start(&mut self, seq: u64, filled: u64) {
+        *self = Self { placed: seq, sent: seq, confirmed: seq, filled, ..Self::default() };
     }
 
     /// A batch was offered to the shards.
@@ -141,8 +143,10 @@ impl Acks {
                         let recipients = placement.recipients(index);
                         let seq = first_seq + index as u64;
                         self.kept.push_back(Placed { seq, recipients });
-                        self.arrived.with_users += u64::from(recipients > 0);
-                        self.arrived.without_users += u64::from(recipients == 0);
+                        if seq > self.filled {
+                            self.arrived.with_users += u64::from(recipients > 0);
+                            self.arrived.without_users += u64::from(recipients == 0);
+                        }
                     }
                     self.by_user.extend(placement.take_by_user());
                 }

@@ -53,7 +53,7 @@ impl Inbox {
         let batch = placement.batch();
         let mut wanted = Vec::new();
         if !inner.interest.is_empty() {
-            for index in placement.skip()..batch.len() {
+            for index in placement.deliver_from()..batch.len() {
                 if batch.wanted(index, |key| inner.interest.contains_key(&key)) {
                     wanted.push(index as u32);
                 }

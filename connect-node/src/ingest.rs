@@ -21,6 +21,10 @@ use crate::{
 /// four of a manager's largest usual batches, enough to keep every shard busy.
 pub const MAX_UNPLACED_BYTES: usize = 1024 * 1024;
 
+/// Newest bytes of a manager's log that a node with clients asks for when it has nothing of that manager: what
+/// it accepted while this node could not be linked is pending here. As much as a window will hold.
+const FILL_BYTES: u64 = 64 << 20;
+
 /// Without a registry a manager without a link counts as gone after this time, microseconds.
 const STATIC_GONE_AFTER: u64 = 10_000_000;
 
@@ -62,6 +66,8 @@ pub struct TakenOver {
     pub owner: Owner,
     /// Last seq received of this manager; `None` if nothing ever was.
     pub received: Option<u64>,
+    /// How much of the manager's log to ask for if nothing ever was.
+    pub fill_bytes: u64,
     /// Notified when a batch of this manager is placed by all shards.
     pub placed: Arc<Notify>,
 }
@@ -95,6 +101,8 @@ struct Inner {
     managers: BTreeMap<u64, Manager>,
     arrivals: u64,
     tokens: u64,
+    /// Since when there may be clients; microseconds.
+    open_since: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +143,8 @@ impl Ingest {
         let mut inner = self.lock();
         inner.tokens += 1;
         let token = inner.tokens;
+        // Nobody here could have missed anything before there were clients.
+        let fill_bytes = if inner.open_since.is_some() { FILL_BYTES } else { 0 };
         let state = inner.managers.entry(manager).or_default();
         state.owner = Some(token);
         state.due = newest_seq;
@@ -146,10 +156,16 @@ impl Ingest {
         let taken = TakenOver {
             owner: Owner { manager, token },
             received: state.received,
+            fill_bytes,
             placed: Arc::clone(&state.placed),
         };
         self.expect_all(&inner);
         taken
+    }
+
+    /// Clients may connect from `now` on, microseconds. What was accepted before is for none of them.
+    pub fn open(&self, now: u64) {
+        self.lock().open_since.get_or_insert(now);
     }
 
     /// What follows starts at `first_seq`; only for a manager of which nothing was received.
@@ -159,7 +175,7 @@ impl Ingest {
         let before = first_seq.saturating_sub(1);
         state.received = Some(before);
         state.due = last_seq;
-        state.acks.start(before);
+        state.acks.start(before, last_seq);
         self.mark_all(|marks| marks.advance(owner.manager, Some(before), 0));
         Ok(())
     }
@@ -168,7 +184,7 @@ impl Ingest {
     /// many messages were new.
     pub fn offer(&self, owner: Owner, batch: Batch) -> Result<usize, IngestError> {
         let mut inner = self.lock();
-        let arrivals = inner.arrivals;
+        let (arrivals, open_since) = (inner.arrivals, inner.open_since.unwrap_or(0));
         let state = inner.owned(owner)?;
         let received = state.received.ok_or(IngestError::NotStarted)?;
         if batch.first_seq() > received + 1 {
@@ -181,8 +197,10 @@ impl Ingest {
         let new = batch.len() - skip;
         state.received = Some(batch.last_seq());
         let placed = Arc::clone(&state.placed);
-        let placement =
+        let due = state.due;
+        let mut placement =
             Placement::new(batch, Some(owner.manager), arrivals + 1, skip, self.inboxes.len(), placed);
+        placement.withhold(|message| message.seq <= due && message.accepted_at < open_since);
         let placement = Arc::new(placement);
         state.acks.offered(Arc::clone(&placement));
         inner.arrivals += new as u64;

@@ -150,8 +150,7 @@ impl LinkState {
         let received = taken_over.received;
         let (phase, from) = match received {
             Some(seq) => (Phase::Open(taken_over.owner), start::From::AfterSeq(seq)),
-            // There is no window to fill yet: this node starts with what comes next.
-            None => (Phase::Fill(taken_over.owner), start::From::FillBytes(0)),
+            None => (Phase::Fill(taken_over.owner), start::From::FillBytes(taken_over.fill_bytes)),
         };
         self.phase = phase;
         let start = Start {

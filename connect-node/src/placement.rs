@@ -8,7 +8,7 @@ use std::sync::{
 use pushcast_proto::connectnode::v1::UserCounts;
 use tokio::sync::Notify;
 
-use crate::batch::{Batch, Target};
+use crate::batch::{Batch, Message};
 
 /// A batch, its counts, and how many shards still have to place it.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Placement {
     first_arrival: u64,
     /// Messages before this index had arrived before.
     skip: usize,
+    /// Messages before this index are for nobody here.
+    deliver_from: usize,
     remaining: AtomicU32,
     recipients: Box<[AtomicU32]>,
     /// Of messages to several users: index and connections per user.
@@ -38,7 +40,29 @@ impl Placement {
         let recipients = (0..batch.len()).map(|_| AtomicU32::new(0)).collect();
         let remaining = AtomicU32::new(u32::try_from(shards).unwrap_or(u32::MAX));
         let by_user = Mutex::new(Vec::new());
-        Self { batch, manager, first_arrival, skip, remaining, recipients, by_user, placed }
+        Self {
+            batch,
+            manager,
+            first_arrival,
+            skip,
+            deliver_from: skip,
+            remaining,
+            recipients,
+            by_user,
+            placed,
+        }
+    }
+
+    /// Keeps the first messages from everybody, as long as `old` holds for them.
+    pub(crate) fn withhold(&mut self, old: impl Fn(&Message<'_>) -> bool) {
+        while self.deliver_from < self.batch.len() && old(&self.batch.message(self.deliver_from)) {
+            self.deliver_from += 1;
+        }
+    }
+
+    /// First message that may be for somebody.
+    pub(crate) fn deliver_from(&self) -> usize {
+        self.deliver_from
     }
 
     /// The messages.
@@ -102,13 +126,5 @@ impl Placement {
             .into_iter()
             .map(|(index, recipients)| UserCounts { seq: self.batch.message(index).seq, recipients })
             .collect()
-    }
-
-    /// How many users the message at `index` names; 0 if it is not to several users.
-    pub fn users(&self, index: usize) -> usize {
-        match self.batch.message(index).target {
-            Target::Users(users) => users.iter().len(),
-            Target::Room(..) | Target::User(..) | Target::App(_) | Target::Everyone => 0,
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use pushcast_common::{
+    clock::now_micros,
     http_server,
     registry::{Kind, Record, RegisterError, Registration, Registry, State, Taken},
     shutdown::Shutdown,
@@ -202,6 +203,7 @@ impl Node {
             () = readiness::wait_until_ready(&self.ingest, &managers, self.config.link_wait) => {}
             () = shutdown.begun() => return Ok(registration),
         }
+        self.ingest.open(now_micros());
         if self.admission.open()
             && let Some(registration) = &registration
         {

@@ -226,6 +226,30 @@ fn a_gap_is_counted_and_acknowledged_by_going_on_behind_it() {
 }
 
 #[test]
+fn what_a_manager_accepted_while_it_could_not_link_still_reaches_the_clients() {
+    let node = Node::new();
+    node.inbox.subscribe(&[EVERYONE], &mut Taken::default());
+    let (_, _, from) = node.hello(9, 0);
+    assert_eq!(from, start::From::FillBytes(0), "without clients nobody missed anything");
+    node.ingest.open(100);
+    let (mut link, owner, from) = node.hello(3, 0);
+    assert!(matches!(from, start::From::FillBytes(bytes) if bytes > 0));
+    node.say(&mut link, fill(1, 3)).expect("asked for");
+    let message = |seq, accepted_at| Message {
+        seq,
+        accepted_at,
+        target: Some(Target::Everyone(Everyone { all_apps: true })),
+        ..Message::default()
+    };
+    // The first is older than the first client.
+    let messages = vec![message(1, 99), message(2, 100), message(3, 101)];
+    let bytes = Bytes::from(MessageBatch { messages }.encode_to_vec());
+    node.say(&mut link, Frame::Batch(bytes)).expect("the fill");
+    node.place(2);
+    assert_eq!(node.ack(owner), acked(1, &[0, 2, 2]));
+}
+
+#[test]
 fn a_manager_is_expected_while_registered_linked_or_named() {
     let node = Node::new();
     let as_of = || {
