@@ -2,11 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use pushcast_common::registry::Snapshot;
-use tokio::{
-    sync::watch,
-    task::{Id, JoinSet},
-};
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -29,20 +25,10 @@ impl Fleet {
 
     /// Follows the set of nodes until cancelled. Then every link ends: by Close if
     /// [`Hub::close_links`] was called and everything is acknowledged on it, else when `cut` comes.
-    pub(crate) async fn run(
-        mut self,
-        mut snapshots: watch::Receiver<Snapshot>,
-        stop: CancellationToken,
-        cut: CancellationToken,
-    ) {
-        snapshots.mark_changed();
+    pub(crate) async fn run(mut self, stop: CancellationToken, cut: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Ok(()) = snapshots.changed() => {
-                    let snapshot = snapshots.borrow_and_update().clone();
-                    self.hub.apply_nodes(&snapshot);
-                }
                 () = self.hub.changed() => self.follow_changes(),
                 Some(ended) = self.links.join_next_with_id() => self.ended(ended),
             }

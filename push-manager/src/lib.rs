@@ -1,22 +1,43 @@
-//! The push-manager.
+//! The push-manager: takes pushes from business servers and fans them out to every connect-node.
+//!
+//! The path of a push: [`push_service`] or [`push_stream`] (or [`gateway`], for HTTP) checks it with
+//! [`validate`] and hands it to the [`hub`], which appends it to the [`log`]; every [`link`] takes what
+//! its [`link_state`] says comes next; acknowledgements come back to [`answers`], which tells when the
+//! push is answered. [`nodes`] knows which nodes there are, [`fleet`] owns their links.
+//!
+//! `log`, `link_state`, `answers` and `nodes` do no I/O and are told the time, so that a simulation can
+//! drive them.
 
 pub mod answers;
 pub mod api;
-pub mod clock;
 mod backoff;
+pub mod clock;
+mod config;
 mod connection;
 mod deadline;
 mod fleet;
+mod gateway;
+mod grpc_server;
+mod http_server;
 mod hub;
 mod link;
-mod listing;
-mod silence;
 pub mod link_state;
+mod listing;
 pub mod log;
+mod membership;
 mod metrics;
 pub mod nodes;
 mod push;
 mod push_service;
 mod push_stream;
+mod readiness;
 mod refusal;
+mod run;
+mod silence;
 mod validate;
+
+pub use self::{
+    config::Config,
+    membership::MembershipError,
+    run::{Listeners, RunError, run},
+};

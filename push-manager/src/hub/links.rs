@@ -118,7 +118,10 @@ impl Hub {
             }
             match link.state.received(frame, &core.log)? {
                 Event::Nothing => {}
-                Event::Started(started) => core.started(key, &started, now),
+                Event::Started(started) => {
+                    core.started(key, &started, now);
+                    self.progress.notify_one();
+                }
                 Event::Acked(acked) => {
                     self.measure(core, &acked, now);
                     core.acked(key, &acked, now);
@@ -148,7 +151,8 @@ impl Hub {
         });
     }
 
-    /// Resolves at the next acknowledgement or end of a link after this was last called. Cancel-safe.
+    /// Resolves when, since this was last called, a link came up or down, something was acknowledged, or
+    /// the set of nodes changed. For one caller at a time. Cancel-safe.
     pub(crate) async fn progress(&self) {
         self.progress.notified().await;
     }

@@ -15,6 +15,7 @@ impl Hub {
             core.settle(now);
         });
         self.changed.notify_one();
+        self.progress.notify_one();
     }
 
     /// Takes the present set of managers.

@@ -52,7 +52,7 @@ pub(crate) struct Hub {
     earlier: Notify,
     /// There are changes for the fleet.
     changed: Notify,
-    /// While draining: an acknowledgement came or a link went.
+    /// For start and stop: a link came or went, something was acknowledged.
     progress: Notify,
 }
 

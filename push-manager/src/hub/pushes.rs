@@ -112,6 +112,8 @@ impl Hub {
     pub(crate) fn stream_turn(&self, stream: u64, pushes: Vec<Push>, waker: &Waker) -> Turn {
         self.with(|core, now| {
             let any = !pushes.is_empty();
+            // What is answered now goes out with this turn and needs no wake.
+            core.streams.entry(stream).or_default().waker = None;
             let verdicts = pushes.into_iter().map(|push| core.stream_push(stream, push, now)).collect();
             if any {
                 core.wake_links();

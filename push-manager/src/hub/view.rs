@@ -6,7 +6,6 @@ use crate::{answers::NodeKey, metrics::LINK_STATES, nodes::Node};
 /// One known node as it is shown.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeView {
-    pub(crate) key: NodeKey,
     pub(crate) node: Node,
     /// `linked`, `linking` or `down`.
     pub(crate) link: &'static str,
@@ -21,7 +20,7 @@ impl Hub {
             let view = |(key, node): (NodeKey, &Node)| {
                 let link = core.links.get(&key)?;
                 let lag = link.lag(newest);
-                Some(NodeView { key, node: node.clone(), link: LINK_STATES[link.state_index()], lag })
+                Some(NodeView { node: node.clone(), link: LINK_STATES[link.state_index()], lag })
             };
             (core.nodes.iter().filter_map(view).collect::<Vec<_>>(), newest)
         });

@@ -10,7 +10,6 @@ use pushcast_proto::connectnode::v1::{
 
 use self::process::Process;
 use crate::{
-    api::Api,
     clock::{Now, SECOND},
     log::{BATCH_BYTES, Log, Range},
 };
@@ -141,7 +140,7 @@ pub struct Acked {
     pub recipients: Vec<u32>,
     /// Connections per user of messages to several users.
     pub by_user: Vec<UserCounts>,
-    /// What counts in the metrics, by [`Api::index`]: fills do not.
+    /// What counts in the metrics, by [`crate::api::Api::index`]: fills do not.
     pub counted: [Counted; 4],
 }
 

@@ -1,0 +1,113 @@
+//! The same pushes over HTTP and JSON, for curl and for scripts.
+
+mod body;
+mod error;
+mod query;
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, RawQuery, State, rejection::PathRejection},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::StatusCode;
+use pushcast_proto::pushmanager::v1::{BroadcastRequest, PushToRoomRequest, PushToUserRequest};
+use serde::Serialize;
+use tonic::Status;
+
+use self::{error::HttpError, query::Query};
+use crate::{
+    api::Api,
+    push_service::{PushService, broadcast_response, room_response, user_response, users_response},
+    validate,
+};
+
+/// What a push over HTTP is answered with.
+type Answer = Result<Response, HttpError>;
+
+/// The routes under `/v1`.
+pub(crate) fn router(service: PushService) -> Router {
+    Router::new()
+        .route("/v1/rooms/{room}/push", post(push_to_room))
+        .route("/v1/users/{user}/push", post(push_to_user))
+        .route("/v1/push-to-users", post(push_to_users))
+        .route("/v1/broadcast", post(broadcast))
+        .route("/v1/nodes", get(nodes))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .with_state(service)
+}
+
+async fn push_to_room(
+    State(service): State<PushService>,
+    room: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Answer {
+    let room_id = path_id("room_id", room)?;
+    let Query { app, uri, request_id, ack, timeout, .. } = Query::of_push(query.as_deref(), &[])?;
+    let content = body::content(body, service.max_content()).await?;
+    let request = PushToRoomRequest { app, room_id, content, uri, request_id, ack };
+    let push = validate::room(request, service.max_content());
+    json(room_response(service.push(Api::PushToRoom, push, timeout).await?))
+}
+
+async fn push_to_user(
+    State(service): State<PushService>,
+    user: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Answer {
+    let user_id = path_id("user_id", user)?;
+    let Query { app, uri, request_id, ack, timeout, .. } = Query::of_push(query.as_deref(), &[])?;
+    let content = body::content(body, service.max_content()).await?;
+    let request = PushToUserRequest { app, user_id, content, uri, request_id, ack };
+    let push = validate::user(request, service.max_content());
+    json(user_response(service.push(Api::PushToUser, push, timeout).await?))
+}
+
+async fn push_to_users(
+    State(service): State<PushService>,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Answer {
+    let Query { ack, timeout, .. } = Query::of_json(query.as_deref())?;
+    let mut request = body::users(body, service.max_content()).await?;
+    request.ack = ack;
+    let push = validate::users(request, service.max_content());
+    json(users_response(service.push(Api::PushToUsers, push, timeout).await?))
+}
+
+async fn broadcast(State(service): State<PushService>, RawQuery(query): RawQuery, body: Body) -> Answer {
+    let query = Query::of_push(query.as_deref(), &["all_apps"])?;
+    let Query { app, uri, request_id, ack, timeout, all_apps } = query;
+    let content = body::content(body, service.max_content()).await?;
+    let request = BroadcastRequest { app, all_apps, content, uri, request_id, ack };
+    let push = validate::broadcast(request, service.max_content());
+    json(broadcast_response(service.push(Api::Broadcast, push, timeout).await?))
+}
+
+async fn nodes(State(service): State<PushService>, RawQuery(query): RawQuery) -> Answer {
+    Query::none(query.as_deref())?;
+    json(service.nodes().await)
+}
+
+async fn not_found() -> HttpError {
+    HttpError::from(Status::not_found("there is nothing at this path"))
+}
+
+async fn method_not_allowed() -> HttpError {
+    HttpError::with_http(StatusCode::METHOD_NOT_ALLOWED, Status::unimplemented("this path has another method"))
+}
+
+fn path_id(field: &'static str, id: Result<Path<String>, PathRejection>) -> Result<String, HttpError> {
+    match id {
+        Ok(Path(id)) => Ok(id),
+        Err(rejection) => Err(HttpError::bad_field(field, rejection.body_text())),
+    }
+}
+
+fn json(answer: impl Serialize) -> Answer {
+    Ok(Json(answer).into_response())
+}

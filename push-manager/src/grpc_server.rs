@@ -1,0 +1,77 @@
+//! The gRPC server: pushes, health, reflection.
+
+use std::time::Duration;
+
+use pushcast_proto::{FILE_DESCRIPTOR_SET, pushmanager::v1::push_manager_service_server::PushManagerServiceServer};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::push_service::PushService;
+
+/// A request of a stream may hold many items. A single push that is too big is refused by its fields, with
+/// a clear message, as long as it fits this.
+const MAX_REQUEST: usize = 16 << 20;
+
+/// As on links: several requests of a busy stream fit.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+const MAX_FRAME: u32 = 1 << 20;
+
+/// Callers that vanished without a word are noticed.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
+
+const SERVICE: &str = "pushmanager.v1.PushManagerService";
+
+/// Says over gRPC whether the manager takes pushes.
+#[derive(Clone, Debug)]
+pub(crate) struct Health(HealthReporter);
+
+impl Health {
+    pub(crate) async fn set(&self, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for service in ["", SERVICE] {
+            self.0.set_service_status(service, status).await;
+        }
+    }
+}
+
+/// The server, and the switch of its health service, which starts as not serving.
+pub(crate) async fn build(
+    listener: TcpListener,
+    service: PushService,
+    stop: CancellationToken,
+) -> Result<(Health, impl Future<Output = Result<(), tonic::transport::Error>>), ReflectionError> {
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let health = Health(reporter);
+    health.set(false).await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+            // Only what this server serves is listed.
+            .with_service_name(SERVICE)
+            .with_service_name("grpc.health.v1.Health")
+            .with_service_name("grpc.reflection.v1.ServerReflection")
+    };
+    let pushes = PushManagerServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .add_service(pushes)
+        .add_service(health_service)
+        .add_service(reflection().build_v1().map_err(ReflectionError)?)
+        .add_service(reflection().build_v1alpha().map_err(ReflectionError)?);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = server.serve_with_incoming_shutdown(incoming, async move { stop.cancelled().await });
+    Ok((health, serving))
+}
+
+/// The descriptors of our own protos cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("gRPC reflection: {0}")]
+pub(crate) struct ReflectionError(tonic_reflection::server::Error);

@@ -1,0 +1,43 @@
+//! What the HTTP port says of the manager itself: `/healthz`, `/readyz`, `/metrics`.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+};
+use pushcast_common::telemetry;
+use serde_json::json;
+
+use crate::hub::{Gate, Hub};
+
+pub(crate) fn router(hub: Arc<Hub>, grpc_addr: SocketAddr, http_addr: SocketAddr) -> Router {
+    let asked = Arc::clone(&hub);
+    let ready = move || {
+        let (ready, state) = match asked.gate() {
+            Gate::Starting => (false, "starting"),
+            Gate::Open => (true, "ready"),
+            Gate::Draining => (false, "draining"),
+        };
+        let body = json!({
+            "ready": ready,
+            "state": state,
+            "links": asked.n_linked(),
+            "manager_id": asked.id.to_string(),
+            "grpc_addr": grpc_addr.to_string(),
+            "http_addr": http_addr.to_string(),
+        });
+        (ready, body)
+    };
+    telemetry::router(ready).layer(from_fn_with_state(hub, refresh))
+}
+
+/// Gauges are worked out when they are asked for, not while pushes go through.
+async fn refresh(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+    if request.uri().path() == "/metrics" {
+        hub.refresh_gauges();
+    }
+    next.run(request).await
+}
