@@ -10,9 +10,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
     time,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 use tracing::{debug, warn};
 
@@ -26,8 +27,11 @@ const MAX_CONNECTIONS: usize = 1024;
 /// How long to leave the listener alone when the process is out of files.
 const OUT_OF_FILES: Duration = Duration::from_millis(50);
 
-/// Serves `router` on `listener`, which must be non-blocking, until `ending` is cancelled and every request
-/// that was begun is answered.
+/// Requests that are being answered at the end have this long.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Serves `router` on `listener`, which must be non-blocking, until `ending` is cancelled; then gives the
+/// requests that were begun a second to be answered.
 pub async fn serve(
     listener: std::net::TcpListener,
     router: Router,
@@ -35,7 +39,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let connections = TaskTracker::new();
+    let mut connections = JoinSet::new();
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
@@ -44,19 +48,23 @@ pub async fn serve(
         let accepted = tokio::select! {
             accepted = next => accepted,
             () = ending.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
         };
         match accepted {
             Ok((socket, place)) => {
                 connections.spawn(serve_connection(socket, place, router.clone(), ending.clone()));
             }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                warn!(%error, "Cannot accept HTTP connections.");
+                warn!(%error, "Cannot accept HTTP connections; trying again.");
                 time::sleep(OUT_OF_FILES).await;
             }
         }
     }
-    connections.close();
-    connections.wait().await;
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    // What is left when the time is over is cut off with the set.
+    let _cut = time::timeout(LAST_ANSWERS, all).await;
     Ok(())
 }
 
