@@ -29,5 +29,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     info!(grpc_addr = %grpc.local_addr()?, http_addr = %http.local_addr()?, "listening");
     let shutdown = shutdown::on_signals().context("cannot handle signals")?;
     let registry = config.registry();
-    Ok(run(config, Listeners { grpc, http }, registry, shutdown).await?)
+    let result = run(config, Listeners { grpc, http }, registry.clone(), shutdown).await;
+    registry.close().await;
+    Ok(result?)
 }

@@ -80,7 +80,7 @@ pub enum RunError {
 }
 
 /// Runs a manager until `shutdown` begins and everything it accepted is acknowledged, or the bounds of
-/// patience are over. Its record is gone when this returns; `registry` is closed.
+/// patience are over. Its record is gone when this returns; closing `registry` is the caller's.
 pub async fn run(
     config: Config,
     listeners: Listeners,
@@ -95,7 +95,6 @@ pub async fn run(
         result = manager.live(&shutdown) => result,
     };
     manager.abort().await;
-    registry.close().await;
     if result.is_ok() {
         info!("Stopped.");
     }

@@ -46,10 +46,12 @@ async fn broken_and_foreign_records_harm_nobody() {
         })
         .await;
     }
-    let logged_once = |log: &str| log.lines().filter(|line| line.contains("no-address")).count();
+    let logged_once =
+        |log: &str| log.lines().filter(|line| line.contains("/pushcast/nodes/no-address")).count();
     assert_eq!(logged_once(&fleet.managers[0].process.log()), 1, "{}", fleet.managers[0].process.log());
-    // Written again as it was: known already.
-    fleet.etcd.put("/pushcast/nodes/no-address", broken[6].1).await;
+    // Listed again, it is no news.
+    fleet.etcd.stop();
+    fleet.etcd.restart().await;
 
     fleet.managers[0].knows(&["n1"], WITHIN).await;
     let answer = fleet.pusher().push(Push::to_room("r", "still"), None).await.unwrap();

@@ -17,6 +17,16 @@ use crate::load::{SteadyLoad, assert_consecutive, turn};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
+/// When n1's record is first seen to be gone.
+async fn record_gone(mut etcd: etcd_client::Client) -> Instant {
+    loop {
+        if etcd.get("/pushcast/nodes/n1", None).await.unwrap().kvs().is_empty() {
+            return Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draining_node_delivers_until_its_last_socket_and_leaves_the_registry_last() {
     const SOCKETS: usize = 60;
@@ -56,6 +66,7 @@ async fn a_draining_node_delivers_until_its_last_socket_and_leaves_the_registry_
     assert_eq!(refused.status, 503);
     assert!(refused.headers.contains_key("retry-after"), "{:?}", refused.headers);
 
+    let gone = tokio::spawn(record_gone(fleet.etcd.client().await));
     let mut closes = Vec::new();
     while let Some(done) = sockets.join_next().await {
         let (closed, at, numbers) = done.unwrap();
@@ -63,12 +74,6 @@ async fn a_draining_node_delivers_until_its_last_socket_and_leaves_the_registry_
         assert_consecutive("a drained socket", &numbers);
         assert_eq!(numbers.first(), Some(&0));
         closes.push((at.duration_since(start), *numbers.last().unwrap()));
-        if closes.len() == SOCKETS {
-            // Looked at right behind the last close: the record goes after it, not before.
-            let exited = !fleet.nodes[0].process.is_running();
-            let recorded = fleet.etcd.get("/pushcast/nodes/n1").await.is_some();
-            assert!(recorded || exited || !fleet.nodes[0].process.is_running(), "the record went too early");
-        }
     }
     closes.sort();
     let (last, last_number) = *closes.last().unwrap();
@@ -82,6 +87,9 @@ async fn a_draining_node_delivers_until_its_last_socket_and_leaves_the_registry_
     let status = fleet.nodes[0].process.exit(WITHIN).await;
     assert_eq!(status.code(), Some(0), "{status}");
     assert_eq!(fleet.etcd.get("/pushcast/nodes/n1").await, None, "revoked, not left to the lease");
+    // A client may see its close a moment after the node has sent it; early would be seconds.
+    let gone = gone.await.unwrap().duration_since(start) + Duration::from_millis(300);
+    assert!(gone > last, "the record went after {gone:?}, before the last socket after {last:?}");
     fleet.managers[0].knows(&["n2"], WITHIN).await;
     load.finish().await;
 }
@@ -104,7 +112,9 @@ async fn a_second_signal_ends_a_drain_at_once() {
     let status = fleet.nodes[0].process.exit(Duration::from_secs(20)).await;
     assert_eq!(status.code(), Some(0), "{status}");
     for listener in &mut listeners {
-        assert_eq!(listener.end(WITHIN).await.code, Some(1012));
+        // Told if there is time for it; gone in any case.
+        let end = listener.end(WITHIN).await;
+        assert!(matches!(end.code, Some(1012) | None), "{end}");
     }
 }
 

@@ -119,19 +119,12 @@ async fn a_manager_that_missed_a_compacted_revision_lists_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manager_that_starts_while_etcd_is_down_works_from_its_list() {
-    let mut etcd = Etcd::stopped();
-    let endpoint = etcd.endpoint();
-    let flags = Fleet::registry_flags(&endpoint);
-    let node_flags = [&flags[..], &[("--link-wait", "1s")]].concat();
-    let n1 = Node::start("n1", &node_flags).await;
-    let n2 = Node::start("n2", &node_flags).await;
-    let list = format!("{},{}", n1.addr.grpc, n2.addr.grpc);
-    let manager = Manager::start("m1", &[&flags[..], &[("--nodes", &list)]].concat()).await;
+    let mut fleet = Fleet::of(Plan { managers: 0, nodes: 2, ..Plan::default() }).await;
+    let mut listener = fleet.nodes[0].listen("u1", &["r1"]).await;
+    fleet.etcd.stop();
+    let list = format!("{},{}", fleet.nodes[0].addr.grpc, fleet.nodes[1].addr.grpc);
+    let manager = fleet.add_manager("m1", &[("--nodes", &list)]).await;
     let client = manager.client();
-    let mut listener = {
-        n1.ready().await;
-        n1.listen("u1", &["r1"]).await
-    };
     eventually("pushes are delivered", WITHIN, async || {
         let answer =
             client.push(Push::to_room("r1", "hello"), None).await.map_err(|status| status.to_string())?;
@@ -140,7 +133,8 @@ async fn a_manager_that_starts_while_etcd_is_down_works_from_its_list() {
     .await;
     assert_eq!(listener.next_text().await, "hello");
 
-    etcd.restart().await;
+    fleet.etcd.restart().await;
+    let manager = &fleet.managers[0];
     manager.ready().await;
     manager.knows(&["n1", "n2"], WITHIN).await;
     let answer = client.push(Push::to_everyone("after"), None).await.unwrap();

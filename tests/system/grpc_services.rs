@@ -54,8 +54,4 @@ async fn health_and_reflection_are_on() {
     is_serving(manager, "pushmanager.v1.PushManagerService").await;
     let services = reflected(manager).await;
     assert!(services.contains(&"pushmanager.v1.PushManagerService".to_owned()), "{services:?}");
-    let node = &fleet.nodes[0].addr.grpc;
-    is_serving(node, "").await;
-    let services = reflected(node).await;
-    assert!(services.contains(&"connectnode.v1.ConnectNodeService".to_owned()), "{services:?}");
 }

@@ -49,7 +49,9 @@ async fn several_users_are_pushed_to_over_http() {
     let fleet = Fleet::of(Plan { nodes: 1, ..Plan::default() }).await;
     let addr = &fleet.managers[0].addr.http;
     let mut listener = fleet.nodes[0].listen("u1", &[]).await;
-    let answer = http::post(addr, "/v1/push-to-users?user_ids=u1,u2", "to some").await.unwrap();
+    // The request in JSON; its content in base64, as everywhere in protobuf's JSON.
+    let request = json!({"user_ids": ["u1", "u2"], "content": "dG8gc29tZQ=="});
+    let answer = http::post(addr, "/v1/push-to-users", request.to_string()).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["recipients_by_user"], json!({"u1": 1, "u2": 0}));
     assert_eq!(listener.next_text().await, "to some");

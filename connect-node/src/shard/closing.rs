@@ -108,6 +108,7 @@ impl<T: Transport> Shard<T> {
         let until = now.millis + patience;
         connection.phase = Phase::Closing { reason, until, finished: false };
         connection.wake();
+        tracing::debug!(connection = connection.wire_id(), ?reason, text, "Closing a client.");
         self.metrics.closed(reason);
         self.leave_tables(key.index);
         self.check_at(key, until);

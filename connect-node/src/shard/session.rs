@@ -96,6 +96,7 @@ impl<T: Transport> Shard<T> {
         for room in &rooms {
             self.tables.join(key.index, room);
         }
+        tracing::debug!(connection = wire_id, user, rooms = rooms.len(), "A client is connected.");
         let frame = server_frame::Frame::Connected(Connected {
             connection_id: wire_id,
             user_id: user,

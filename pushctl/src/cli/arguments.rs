@@ -84,7 +84,7 @@ pub(super) enum TargetArguments {
     /// Every connection of several users.
     Users {
         /// The users' ids, separated by commas.
-        #[arg(value_delimiter = ',', num_args = 1)]
+        #[arg(value_delimiter = ',', num_args = 1, required = true)]
         users: Vec<String>,
         #[arg(help = CONTENT_HELP)]
         content: String,
@@ -133,4 +133,25 @@ pub(super) enum FormatArgument {
 pub(super) struct NodesArguments {
     #[command(flatten)]
     pub(super) manager: ManagerArguments,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_before_and_behind_the_target() {
+        let line = "pushctl push --app a users u1,u2 hello --timeout 2s".split(' ');
+        let Command::Push(push) = Arguments::try_parse_from(line).unwrap().command else { panic!("no push") };
+        assert_eq!((push.app.as_str(), push.timeout), ("a", Some(Duration::from_secs(2))));
+        let TargetArguments::Users { users, content } = push.target else { panic!("no users") };
+        assert_eq!((users, content.as_str()), (vec!["u1".to_owned(), "u2".to_owned()], "hello"));
+    }
 }

@@ -65,7 +65,7 @@ async fn fan_out() -> anyhow::Result<()> {
 }
 
 /// What surrounds the content in a protobuf delivery, about: header, message_id, manager, seq, room.
-const FRAME_AROUND: usize = 52;
+const FRAME_AROUND: usize = 56;
 
 async fn idle() -> anyhow::Result<()> {
     let servers = Servers::start().await?;
@@ -75,7 +75,7 @@ async fn idle() -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let after = servers.node_memory()?;
     let each = (after - before) as f64 / IDLE as f64;
-    println!("{IDLE} idle connections, each in a room of its own user: {each:.0} B of process memory each");
+    println!("{IDLE} idle connections, each a user in one room: {each:.0} B of process memory each");
     drop((warm, load));
     Ok(())
 }

@@ -39,7 +39,8 @@ impl Servers {
         let nodes = text(&at, "grpc_addr");
         let flags = ["--api-auth", "none", "--nodes", &nodes];
         let (manager, manager_at) = start("push-manager", 1, open.iter().chain(&flags).copied())?;
-        let servers = Self { _manager: manager, node, grpc: text(&manager_at, "grpc_addr"), ws: text(&at, "ws_addr") };
+        let servers =
+            Self { _manager: manager, node, grpc: text(&manager_at, "grpc_addr"), ws: text(&at, "ws_addr") };
         for http in [text(&manager_at, "http_addr"), text(&at, "http_addr")] {
             while !is_ready(&http).await? {
                 tokio::time::sleep(Duration::from_millis(20)).await;
