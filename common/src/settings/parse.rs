@@ -28,7 +28,7 @@ pub fn parse_with<A: CommandFactory + FromArgMatches>(
     argv: impl IntoIterator<Item = OsString>,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<(A, Problems), ExitOutcome> {
-    let mut argv: Vec<OsString> = argv.into_iter().collect();
+    let mut argv = join_negative_values(argv);
     let described = describe_variables(A::command(), prefix);
     let mut variables = BTreeMap::new();
     let mut refused = Vec::new();
@@ -57,6 +57,28 @@ pub fn parse_with<A: CommandFactory + FromArgMatches>(
             return Err(ExitOutcome { code: EXIT_USAGE, text });
         }
     }
+}
+
+/// Makes `--heartbeat -1s` into `--heartbeat=-1s`: clap would take the value for flags named 1 and s, and the
+/// mistake for another one.
+fn join_negative_values(argv: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    for arg in argv {
+        let text = arg.to_string_lossy();
+        let negative = text.starts_with('-') && text[1..].starts_with(|c: char| c.is_ascii_digit());
+        let after_flag = |flag: &&mut OsString| {
+            let flag = flag.to_string_lossy();
+            flag.starts_with("--") && !flag.contains('=')
+        };
+        match joined.last_mut().filter(after_flag) {
+            Some(flag) if negative => {
+                flag.push("=");
+                flag.push(&arg);
+            }
+            _ => joined.push(arg),
+        }
+    }
+    joined
 }
 
 fn variable(prefix: &str, long: &str) -> String {
@@ -188,6 +210,12 @@ fn remove(argv: &mut Vec<OsString>, error: &Error, flag: &str) -> bool {
         arg.to_str()
             .is_some_and(|arg| arg == wanted || arg.split_once('=').is_some_and(|(name, _)| name == wanted))
     };
+    // Short flags stand together: `-abc` is refused as `-a`.
+    let short = wanted.len() == 2 && wanted.starts_with('-');
+    let is_it = |arg: &OsString| {
+        is_it(arg)
+            || short && arg.to_str().is_some_and(|arg| !arg.starts_with("--") && arg.starts_with(wanted))
+    };
     // The last one: of a flag given twice the first stays.
     let Some(at) = argv.iter().skip(1).rposition(is_it).map(|at| at + 1) else { return false };
     let removed = argv.remove(at);
@@ -267,6 +295,15 @@ mod tests {
             assert!(found.iter().any(|line| line == want), "{want} is missing in {found:#?}");
         }
         assert_eq!(found.len(), 6, "{found:#?}");
+    }
+
+    #[test]
+    fn a_negative_value_belongs_to_its_flag_and_short_flags_hide_nothing() {
+        let args = good("--grpc-addr -1s --auth none", &[]);
+        assert_eq!((args.grpc_addr.as_str(), args.auth.as_deref()), ("-1s", Some("none")));
+        let found = problems("-xyz --colour=red", &[]);
+        assert!(found.iter().any(|line| line.starts_with("-x: ")), "{found:#?}");
+        assert!(found.iter().any(|line| line.starts_with("--colour: ")), "{found:#?}");
     }
 
     #[test]
