@@ -100,9 +100,9 @@ impl Fleet {
 
 /// A link task that panicked has broken an invariant of the manager: the manager must end too.
 fn raise(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        if error.is_panic() {
-            std::panic::resume_unwind(error.into_panic());
-        }
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pushcast_proto::{FILE_DESCRIPTOR_SET, pushmanager::v1::push_manager_service_server::PushManagerServiceServer};
+use pushcast_proto::{
+    FILE_DESCRIPTOR_SET, pushmanager::v1::push_manager_service_server::PushManagerServiceServer,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};

@@ -1,9 +1,9 @@
 //! The push-manager: takes pushes from business servers and fans them out to every connect-node.
 //!
-//! The path of a push: [`push_service`] or [`push_stream`] (or [`gateway`], for HTTP) checks it with
-//! [`validate`] and hands it to the [`hub`], which appends it to the [`log`]; every [`link`] takes what
-//! its [`link_state`] says comes next; acknowledgements come back to [`answers`], which tells when the
-//! push is answered. [`nodes`] knows which nodes there are, [`fleet`] owns their links.
+//! The path of a push: `push_service` or `push_stream` (or `gateway`, for HTTP) checks it with
+//! `validate` and hands it to the `hub`, which appends it to the `log`; every `link` takes what
+//! its `link_state` says comes next; acknowledgements come back to `answers`, which tells when the
+//! push is answered. `nodes` knows which nodes there are, `fleet` owns their links.
 //!
 //! `log`, `link_state`, `answers` and `nodes` do no I/O and are told the time, so that a simulation can
 //! drive them.

@@ -73,13 +73,14 @@ pub(crate) async fn keep(hub: Arc<Hub>, key: NodeKey, cancel: CancellationToken)
         }
         hub.metrics.link_failures.increment(1);
         let reason = ended.to_string();
-        if end.was_linked || reason != last_reason {
+        let was_good = end.was_linked && begun.elapsed() >= GOOD_AFTER;
+        if was_good || reason != last_reason {
             warn!(addr, was_linked = end.was_linked, reason, "Link is down; trying again.");
         } else {
-            debug!(addr, reason, "Link is still down.");
+            debug!(addr, was_linked = end.was_linked, reason, "Link is still down.");
         }
         last_reason = reason;
-        if end.was_linked && begun.elapsed() >= GOOD_AFTER {
+        if was_good {
             backoff.reset();
         }
         tokio::select! {
@@ -216,4 +217,3 @@ impl Outbound {
         }
     }
 }
-

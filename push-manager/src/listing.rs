@@ -8,9 +8,7 @@ use std::{
 
 use futures::future::join_all;
 use pushcast_proto::{
-    connectnode::v1::{
-        QueryRequest, QueryResponse, connect_node_service_client::ConnectNodeServiceClient,
-    },
+    connectnode::v1::{QueryRequest, QueryResponse, connect_node_service_client::ConnectNodeServiceClient},
     pushmanager::v1::{ListNodesResponse, Node},
 };
 use tokio::time::timeout;

@@ -10,8 +10,7 @@ use tonic::Code;
 use crate::{api::Api, link_state::Counted};
 
 /// The codes whose series exist from the start.
-const USUAL_CODES: [Code; 4] =
-    [Code::Ok, Code::InvalidArgument, Code::Unavailable, Code::DeadlineExceeded];
+const USUAL_CODES: [Code; 4] = [Code::Ok, Code::InvalidArgument, Code::Unavailable, Code::DeadlineExceeded];
 
 /// States of links, in the order of [`Metrics::links`].
 pub(crate) const LINK_STATES: [&str; 3] = ["linked", "linking", "down"];
@@ -116,7 +115,10 @@ fn describe() {
         "push_manager_broadcast_delivered_total",
         "Acknowledgements of nodes that had somebody for the push."
     );
-    describe_counter!("push_manager_requests_total", "Pushes answered or refused, items of streams included.");
+    describe_counter!(
+        "push_manager_requests_total",
+        "Pushes answered or refused, items of streams included."
+    );
     describe_histogram!(
         "push_manager_request_seconds",
         Unit::Seconds,
@@ -128,7 +130,10 @@ fn describe() {
         "From acceptance to one node's acknowledgement, the oldest message of each acknowledgement."
     );
     describe_counter!("push_manager_gaps_total", "Gaps said to nodes: the log no longer reached back.");
-    describe_counter!("push_manager_link_failures_total", "Links that broke, were refused or could not be made.");
+    describe_counter!(
+        "push_manager_link_failures_total",
+        "Links that broke, were refused or could not be made."
+    );
     describe_gauge!("push_manager_log_bytes", Unit::Bytes, "What the log takes, index included.");
     describe_gauge!("push_manager_log_age_seconds", Unit::Seconds, "Age of the oldest message in the log.");
     describe_gauge!("push_manager_log_head", "Newest seq accepted.");

@@ -54,12 +54,10 @@ pub(crate) fn message_id(manager: ManagerId, seq: u64, mark: Option<&Mark>) -> S
 
     match mark.filter(|mark| !mark.hash.is_empty()) {
         None => format!("{manager}-{seq}"),
-        Some(mark) => {
-            mark.hash.iter().fold(String::with_capacity(32), |mut id, byte| {
-                let _never_fails = write!(id, "{byte:02x}");
-                id
-            })
-        }
+        Some(mark) => mark.hash.iter().fold(String::with_capacity(32), |mut id, byte| {
+            let _never_fails = write!(id, "{byte:02x}");
+            id
+        }),
     }
 }
 

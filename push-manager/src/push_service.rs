@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use pushcast_proto::pushmanager::v1::{
-    BroadcastRequest, BroadcastResponse, ListNodesRequest, ListNodesResponse, PushAnswer,
-    PushStreamRequest, PushToRoomRequest, PushToRoomResponse, PushToUserRequest, PushToUserResponse,
-    PushToUsersRequest, PushToUsersResponse, push_manager_service_server::PushManagerService,
+    BroadcastRequest, BroadcastResponse, ListNodesRequest, ListNodesResponse, PushAnswer, PushStreamRequest,
+    PushToRoomRequest, PushToRoomResponse, PushToUserRequest, PushToUserResponse, PushToUsersRequest,
+    PushToUsersResponse, push_manager_service_server::PushManagerService,
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -127,10 +127,7 @@ impl PushManagerService for PushService {
         Ok(Response::new(stream))
     }
 
-    async fn list_nodes(
-        &self,
-        _: Request<ListNodesRequest>,
-    ) -> Result<Response<ListNodesResponse>, Status> {
+    async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
         Ok(Response::new(self.nodes().await))
     }
 }

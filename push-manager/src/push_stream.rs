@@ -51,8 +51,13 @@ pub(crate) struct PushStream {
 
 #[derive(Debug)]
 enum Slot {
-    Ready(PushResult),
-    Waiting { tag: u64, api: Api, bytes: usize },
+    /// Refused, or not waited for: rarer than what waits, and bigger.
+    Ready(Box<PushResult>),
+    Waiting {
+        tag: u64,
+        api: Api,
+        bytes: usize,
+    },
 }
 
 /// What one turn of reading brought.
@@ -138,7 +143,7 @@ impl PushStream {
         let mut verdicts = verdicts.into_iter();
         for item in read.items {
             let slot = match item {
-                Item::Refused(result) => Slot::Ready(result),
+                Item::Refused(result) => Slot::Ready(Box::new(result)),
                 Item::Push { tag, api, bytes } => {
                     let Some(verdict) = verdicts.next() else { break };
                     self.slot(tag, api, bytes, verdict)
@@ -157,12 +162,12 @@ impl PushStream {
             Verdict::Accepted { seq, mark } => {
                 self.hub.metrics.request(api, Code::Ok);
                 let answer = accepted_answer(self.hub.id, seq, mark);
-                Slot::Ready(PushResult { tag, outcome: Some(push_result::Outcome::Answer(answer)) })
+                Slot::Ready(Box::new(PushResult { tag, outcome: Some(push_result::Outcome::Answer(answer)) }))
             }
             Verdict::Refused(refused) => {
                 let status = refusal::refused(refused);
                 self.hub.metrics.request(api, status.code());
-                Slot::Ready(error_result(tag, &status))
+                Slot::Ready(Box::new(error_result(tag, &status)))
             }
         }
     }
@@ -184,7 +189,7 @@ impl PushStream {
                     answer_result(self.hub.id, tag, outcome)
                 }
                 Some(Slot::Ready(_)) => match self.slots.pop_front() {
-                    Some(Slot::Ready(result)) => result,
+                    Some(Slot::Ready(result)) => *result,
                     _ => break,
                 },
             };

@@ -21,7 +21,9 @@ use crate::{
     clock::micros,
     config::Config,
     fleet::Fleet,
-    gateway, grpc_server::{self, Health}, http_server,
+    gateway,
+    grpc_server::{self, Health},
+    http_server,
     hub::{Gate, Hub},
     log::LogLimits,
     membership::{Membership, MembershipError},
@@ -141,8 +143,8 @@ impl Manager {
         let (health, serving) = grpc_server::build(grpc_listener, service.clone(), stops.servers.clone())
             .await
             .map_err(|error| RunError::Grpc(error.to_string()))?;
-        let router = gateway::router(service)
-            .merge(readiness::router(Arc::clone(&hub), grpc_addr, http_addr));
+        let router =
+            gateway::router(service).merge(readiness::router(Arc::clone(&hub), grpc_addr, http_addr));
         let http = tokio::spawn(http_server::serve(http_listener, router, stops.servers.clone()));
 
         let (state, state_changes) = watch::channel(State::Starting);
@@ -228,7 +230,11 @@ impl Manager {
                 return;
             }
             if Instant::now() >= bound {
-                warn!(linked, without_link = others, "Stopping before every node has acknowledged everything.");
+                warn!(
+                    linked,
+                    without_link = others,
+                    "Stopping before every node has acknowledged everything."
+                );
                 return;
             }
             tokio::select! {
@@ -265,11 +271,19 @@ impl Manager {
 
     /// Ends what is still running, whatever it is doing.
     async fn abort(mut self) {
-        self.fleet.abort();
-        self.membership.abort();
-        self.grpc.abort();
-        self.http.abort();
+        end_now(self.fleet).await;
+        end_now(self.membership).await;
+        end_now(self.grpc).await;
+        end_now(self.http).await;
         self.background.shutdown().await;
+    }
+}
+
+async fn end_now<T>(task: JoinHandle<T>) {
+    // One that has finished may have been waited for already.
+    if !task.is_finished() {
+        task.abort();
+        let _cancelled = task.await;
     }
 }
 

@@ -7,8 +7,7 @@ use pushcast_common::id::{InvalidId, check_app, check_id};
 use pushcast_proto::{
     connectnode::v1::{Everyone, Message, UserIds, message::Target},
     pushmanager::v1::{
-        Ack, BroadcastRequest, PushItem, PushToRoomRequest, PushToUserRequest, PushToUsersRequest,
-        push_item,
+        Ack, BroadcastRequest, PushItem, PushToRoomRequest, PushToUserRequest, PushToUsersRequest, push_item,
     },
 };
 use tonic::Status;
@@ -48,7 +47,10 @@ impl Violations {
 
     fn short_text(&mut self, field: &'static str, value: &str, max_bytes: usize) {
         if value.len() > max_bytes {
-            self.add(field, format!("{field} is {} bytes long, at most {max_bytes} are allowed", value.len()));
+            self.add(
+                field,
+                format!("{field} is {} bytes long, at most {max_bytes} are allowed", value.len()),
+            );
         }
         if value.chars().any(char::is_control) {
             self.add(field, format!("{field} must not contain control characters"));
@@ -140,7 +142,8 @@ fn finish(
     violations.id(check_app(&app));
     if content.len() > max_content {
         let n_bytes = content.len();
-        violations.add("content", format!("content is {n_bytes} bytes long, at most {max_content} are allowed"));
+        violations
+            .add("content", format!("content is {n_bytes} bytes long, at most {max_content} are allowed"));
     }
     violations.short_text("uri", &uri, MAX_URI_BYTES);
     violations.short_text("request_id", &request_id, MAX_REQUEST_ID_BYTES);
@@ -154,21 +157,10 @@ fn finish(
     if !violations.0.is_empty() {
         return Err(Box::new(refusal::invalid(violations.0)));
     }
-    let request_hash = if request_id.is_empty() {
-        Bytes::new()
-    } else {
-        request_hash(&app, &request_id, &target, &content)
-    };
-    let message = Message {
-        seq: 0,
-        accepted_at: 0,
-        app,
-        target: Some(target),
-        content,
-        uri,
-        request_id,
-        request_hash,
-    };
+    let request_hash =
+        if request_id.is_empty() { Bytes::new() } else { request_hash(&app, &request_id, &target, &content) };
+    let message =
+        Message { seq: 0, accepted_at: 0, app, target: Some(target), content, uri, request_id, request_hash };
     Ok(Push { api, message, accepted_only })
 }
 

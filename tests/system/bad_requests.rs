@@ -157,3 +157,21 @@ async fn a_callers_deadline_ends_its_wait_and_names_the_message() {
     assert_eq!((answer.acked, answer.pending_nodes.as_slice()), (0, &["s1".to_owned()][..]), "{answer:?}");
     sink.lag(false);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_managers_own_bounds_are_settings() {
+    let sink = Sink::start("s1", 1, Manners::Good).await;
+    let flags = [("--nodes", sink.addr()), ("--max-content", "1KiB"), ("--max-deadline", "200ms")];
+    let manager = Manager::start("m1", &flags).await;
+    manager.knows(&["s1"], WITHIN).await;
+    let client = manager.client();
+    client.push(Push::to_everyone(vec![0; 1_024]), None).await.unwrap();
+    let status = client.push(Push::to_everyone(vec![0; 1_025]), None).await.unwrap_err();
+    assert_eq!(fields(&status), ["content"], "{status}");
+    sink.lag(true);
+    let start = std::time::Instant::now();
+    let answer = client.push(Push::to_everyone("x"), Some(Duration::from_secs(20))).await.unwrap();
+    // Sooner than the second a node is given otherwise.
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    assert_eq!((answer.acked, answer.pending_nodes.as_slice()), (0, &["s1".to_owned()][..]), "{answer:?}");
+}

@@ -15,7 +15,7 @@ use pushcast_tests::{
     metrics::Metrics,
 };
 use pushctl::{
-    client::{ConnectBy, Options, content},
+    client::{Client, ConnectBy, Event, Options, content},
     format::Format,
     push::{Push, Target},
 };
@@ -205,6 +205,8 @@ async fn any_manager_takes_any_push_and_a_request_id_makes_it_one_message() {
     assert_eq!(listener.next_text().await, "through m1");
     assert_eq!(listener.next_text().await, "through m2");
 
+    // A client as it should be drops what it has seen.
+    let mut good = Client::connect(&fleet.nodes[0].options("u2", &["r1"])).await.unwrap();
     let push = |id: &str| Push { request_id: id.to_owned(), ..Push::to_room("r1", "retried") };
     let a = first.push(push("order-1"), None).await.unwrap();
     let b = second.push(push("order-1"), None).await.unwrap();
@@ -213,6 +215,12 @@ async fn any_manager_takes_any_push_and_a_request_id_makes_it_one_message() {
     assert_ne!(a.message_id, c.message_id);
     assert_eq!(a.message_id.len(), 32);
     assert_eq!(listener.next_push().await.message_id, a.message_id);
+    for expected in [&a.message_id, &c.message_id] {
+        match good.next().await {
+            Event::Push(push) => assert_eq!(&push.message_id, expected),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

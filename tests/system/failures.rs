@@ -68,6 +68,9 @@ async fn a_frozen_node_gets_what_it_missed_in_order_when_it_goes_on() {
     assert!(took < ANSWERED, "{took:?}");
     assert_eq!((answer.nodes, answer.acked), (3, 2), "{answer:?}");
     assert_eq!(answer.pending_nodes, ["n3"]);
+    let listed = client.nodes().await.unwrap();
+    assert_eq!(listed.nodes.len(), 3, "{listed:?}");
+    assert_eq!(listed.silent_nodes, ["n3"], "{listed:?}");
     // Only the first waited the second; the same for each of these would take 49 s.
     let start = Instant::now();
     for number in 51..100 {
@@ -177,7 +180,10 @@ async fn a_line_that_swallows_everything_is_noticed_and_replaced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_link_continues_where_it_was() {
-    let fleet = Fleet::of(Plan { nodes: 1, behind_proxy: &["n1"], ..Plan::default() }).await;
+    // With one shard the links run on the shard's own thread.
+    let flags = [("--shards", "1")];
+    let plan = Plan { nodes: 1, node_flags: &flags, behind_proxy: &["n1"], ..Plan::default() };
+    let fleet = Fleet::of(plan).await;
     let client = fleet.pusher();
     let listener = Counting::start(fleet.nodes[0].listen("u1", &["r"]).await, |number| number == u64::MAX);
     let load = crate::load::SteadyLoad::start(&client, "r", 1_000).await;
@@ -213,4 +219,43 @@ async fn a_killed_manager_is_replaced_by_any_other() {
     // The dead manager's clients are the living one's clients: nobody was closed.
     fleet.managers[1].client().push(Push::to_room("r", "third"), None).await.unwrap();
     assert_eq!(listener.next_text().await, "third");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_no_longer_reaches_leaves_a_gap_that_is_counted_and_order_goes_on() {
+    const LAST: u64 = 10_000;
+    let log = [("--log-bytes", "4MiB")];
+    let plan = Plan { nodes: 2, manager_flags: &log, behind_proxy: &["n2"], ..Plan::default() };
+    let fleet = Fleet::of(plan).await;
+    let client = fleet.pusher();
+    let listener = Counting::start(fleet.nodes[1].listen("u1", &["r"]).await, |number| number == LAST);
+    client.push(Push::to_room("r", "0"), None).await.unwrap();
+    let proxy = fleet.nodes[1].proxy.as_ref().unwrap();
+    proxy.drop_all();
+    // Twice what the log holds goes by, most of it for nobody: a client's outbox takes what is caught up on.
+    let (sender, mut results) = client.stream(64).await.unwrap();
+    for number in 1..=256_u64 {
+        for (room, content) in [("r", number.to_string()), ("nobody", "x".repeat(32 << 10))] {
+            let ack = pushcast_proto::pushmanager::v1::Ack::Accepted;
+            sender.send(number, Push { ack, ..Push::to_room(room, content) }).await.unwrap();
+            results.next().await.unwrap().unwrap().1.unwrap();
+        }
+    }
+    proxy.heal();
+    fleet.managers[0].knows(&["n1", "n2"], WITHIN).await;
+    client.push(Push::to_room("r", LAST.to_string()), None).await.unwrap();
+
+    let (mut numbers, code) = listener.finish(WITHIN).await;
+    assert_eq!((numbers.pop(), code), (Some(LAST), None));
+    assert_eq!(numbers.remove(0), 0);
+    assert_consecutive("behind the gap", &numbers);
+    assert_eq!(numbers.last(), Some(&256));
+    assert!(numbers.len() < 200, "{} messages of 32 KiB in a log of 4 MiB", numbers.len());
+    let lost = fleet.nodes[1].metrics().await.sum("connect_node_lost_messages_total", &[]);
+    let lost_of_its_room = (256 - numbers.len()) as f64;
+    assert!(
+        (2.0 * lost_of_its_room - lost).abs() <= 1.0,
+        "{lost} lost, {lost_of_its_room} of them in its room"
+    );
+    assert_eq!(fleet.nodes[0].metrics().await.sum("connect_node_lost_messages_total", &[]), 0.0);
 }

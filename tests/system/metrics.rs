@@ -1,14 +1,17 @@
 //! What the processes count can be scraped, and means what its name says.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
+use pushcast_proto::pushmanager::v1::Ack;
 use pushcast_tests::{
     eventually::{check, eventually},
     fleet::{Fleet, Plan},
     processes::run,
 };
 use pushctl::push::Push;
-use std::time::Duration;
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -98,4 +101,29 @@ async fn gauges_follow_what_is_there() {
     assert_eq!(manager.sum("push_manager_links", &[("state", "linked")]), 1.0, "{}", manager.text);
     fleet.pusher().push(Push::to_room("r", "x"), None).await.unwrap();
     assert_eq!(fleet.managers[0].metrics().await.sum("push_manager_log_head", &[]), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_acknowledgements_count_when_they_arrive() {
+    let fleet = Fleet::of(Plan { nodes: 2, ..Plan::default() }).await;
+    let _listener = fleet.nodes[0].listen("u1", &["r"]).await;
+    let counted = async |nodes: f64, delivered: f64| {
+        eventually("the pushes are counted", WITHIN, async || {
+            let metrics = fleet.managers[0].metrics().await;
+            let api = [("api", "PushToRoom")];
+            let found = ["nodes", "delivered"]
+                .map(|what| metrics.sum(&format!("push_manager_broadcast_{what}_total"), &api));
+            check(found == [nodes, delivered], || format!("{found:?}"))
+        })
+        .await;
+    };
+    let accepted = Push { ack: Ack::Accepted, ..Push::to_room("r", "x") };
+    let answer = fleet.pusher().push(accepted.clone(), None).await.unwrap();
+    assert_eq!((answer.nodes, answer.acked, answer.recipients), (0, 0, 0), "{answer:?}");
+    counted(2.0, 1.0).await;
+    fleet.nodes[0].process.freeze();
+    fleet.pusher().push(accepted, None).await.unwrap();
+    counted(3.0, 1.0).await;
+    fleet.nodes[0].process.thaw();
+    counted(4.0, 2.0).await;
 }

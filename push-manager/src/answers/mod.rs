@@ -171,10 +171,16 @@ impl<W> Answers<W> {
 
     /// Answers everything that needs no more waiting, in the order of acceptance.
     pub fn advance(&mut self, now: u64, mut done: impl FnMut(Done<W>)) {
-        self.end_deadlines(now, &mut done);
-        let answered = self.answered_up_to(now);
+        let (answered, due) = self.answered_up_to(now);
         self.complete_up_to(answered, now, &mut done);
+        self.end_deadlines(now, &mut done);
         self.forget(now);
+        let deadline = self.deadlines.peek().map_or(u64::MAX, |&Reverse((deadline, _))| deadline);
+        self.next_due = match self.tallies.back() {
+            // Only memory is left to give back.
+            Some(newest) if self.done == self.newest() => newest.accepted_at.saturating_add(PATIENCE),
+            _ => due.min(deadline),
+        };
     }
 
     /// When [`Answers::advance`] is to be called again even if nothing happens; `u64::MAX` for never.
@@ -197,8 +203,8 @@ impl<W> Answers<W> {
         }
     }
 
-    /// The last seq that nobody needs to wait for any more. Sets `next_due` on the way.
-    fn answered_up_to(&mut self, now: u64) -> u64 {
+    /// The last seq that nobody needs to wait for any more, and when that may change by itself.
+    fn answered_up_to(&self, now: u64) -> (u64, u64) {
         let newest = self.newest();
         let mut answered = newest;
         let mut due = u64::MAX;
@@ -218,9 +224,7 @@ impl<W> Answers<W> {
             }
             answered += 1;
         }
-        let deadline = self.deadlines.peek().map_or(u64::MAX, |&Reverse((deadline, _))| deadline);
-        self.next_due = if answered < newest { due.min(deadline) } else { u64::MAX };
-        answered
+        (answered, due)
     }
 
     fn complete_up_to(&mut self, answered: u64, now: u64, done: &mut impl FnMut(Done<W>)) {

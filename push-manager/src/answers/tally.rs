@@ -61,7 +61,7 @@ pub(super) struct Tally<W> {
     /// Empty unless the push is for several users.
     by_user: Box<[u32]>,
     /// Nodes that will never get it; hardly ever any.
-    lost_at: Option<Box<Vec<NodeKey>>>,
+    lost_at: Vec<NodeKey>,
     waiter: Option<W>,
 }
 
@@ -73,7 +73,7 @@ impl<W> Tally<W> {
             delivered_nodes: 0,
             recipients: 0,
             by_user: vec![0; users].into(),
-            lost_at: None,
+            lost_at: Vec::new(),
             waiter,
         }
     }
@@ -91,15 +91,15 @@ impl<W> Tally<W> {
     }
 
     pub(super) fn lost(&mut self, key: NodeKey) {
-        self.lost_at.get_or_insert_default().push(key);
+        self.lost_at.push(key);
     }
 
     pub(super) fn has_lost(&self) -> bool {
-        self.lost_at.is_some()
+        !self.lost_at.is_empty()
     }
 
     pub(super) fn has_lost_at(&self, key: NodeKey) -> bool {
-        self.lost_at.as_ref().is_some_and(|nodes| nodes.contains(&key))
+        self.lost_at.contains(&key)
     }
 
     pub(super) fn take_waiter(&mut self) -> Option<W> {

@@ -41,7 +41,10 @@ fn a_push_is_answered_when_the_last_node_has_it() {
     a.acked(NodeKey(1), 2, &[0], &[]);
     let done = advance(&mut a, MS);
     assert_eq!((done[0].seq, done[0].delivered_nodes, done[0].recipients), (2, 0, 0));
-    assert_eq!(a.next_due(), u64::MAX);
+    // One more look, when what was kept to judge slowness can go.
+    assert_eq!(a.next_due(), SECOND);
+    assert!(advance(&mut a, SECOND).is_empty());
+    assert_eq!((a.next_due(), a.tallies.len()), (u64::MAX, 0));
 }
 
 #[test]
@@ -74,6 +77,9 @@ fn nobody_linked_answers_at_once_and_names_everyone() {
     a.accept(1, 0, 0, None, Some(1));
     let done = advance(&mut a, 0);
     assert_eq!((done[0].nodes(), done[0].acked, pending(&done[0])), (2, 0, vec!["a", "b"]));
+    // Not even a deadline that is over makes this an error.
+    a.accept(2, 5, 0, Some(5), Some(2));
+    assert_eq!(advance(&mut a, 5)[0].end, End::Complete);
 }
 
 #[test]

@@ -53,11 +53,14 @@ pub(super) async fn content(body: Body, max_content: usize) -> Result<Bytes, Htt
 pub(super) async fn users(body: Body, max_content: usize) -> Result<PushToUsersRequest, HttpError> {
     let limit = USERS_JSON + max_content * JSON_ESCAPE;
     let bytes = read(body, limit).await?;
-    let bytes = bytes.ok_or_else(|| HttpError::bad_field("body", format!("it is longer than {limit} bytes")))?;
+    let bytes =
+        bytes.ok_or_else(|| HttpError::bad_field("body", format!("it is longer than {limit} bytes")))?;
     let users: Users =
         serde_json::from_slice(&bytes).map_err(|error| HttpError::bad_field("body", error.to_string()))?;
     let content = match (users.content, users.text) {
-        (Some(_), Some(_)) => return Err(HttpError::bad_field("text", "either content or text may be given")),
+        (Some(_), Some(_)) => {
+            return Err(HttpError::bad_field("text", "either content or text may be given"));
+        }
         (Some(base64), None) => BASE64_STANDARD
             .decode(base64)
             .map_err(|error| HttpError::bad_field("content", format!("it is not base64: {error}")))?
@@ -80,6 +83,8 @@ async fn read(body: Body, limit: usize) -> Result<Option<Bytes>, HttpError> {
         Err(_) => Err(Status::deadline_exceeded("the request body did not arrive in time").into()),
         Ok(Ok(collected)) => Ok(Some(collected.to_bytes())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Ok(None),
-        Ok(Err(error)) => Err(Status::invalid_argument(format!("the request body broke off: {error}")).into()),
+        Ok(Err(error)) => {
+            Err(Status::invalid_argument(format!("the request body broke off: {error}")).into())
+        }
     }
 }

@@ -67,11 +67,7 @@ async fn push_to_user(
     json(user_response(service.push(Api::PushToUser, push, timeout).await?))
 }
 
-async fn push_to_users(
-    State(service): State<PushService>,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Answer {
+async fn push_to_users(State(service): State<PushService>, RawQuery(query): RawQuery, body: Body) -> Answer {
     let Query { ack, timeout, .. } = Query::of_json(query.as_deref())?;
     let mut request = body::users(body, service.max_content()).await?;
     request.ack = ack;
@@ -98,7 +94,10 @@ async fn not_found() -> HttpError {
 }
 
 async fn method_not_allowed() -> HttpError {
-    HttpError::with_http(StatusCode::METHOD_NOT_ALLOWED, Status::unimplemented("this path has another method"))
+    HttpError::with_http(
+        StatusCode::METHOD_NOT_ALLOWED,
+        Status::unimplemented("this path has another method"),
+    )
 }
 
 fn path_id(field: &'static str, id: Result<Path<String>, PathRejection>) -> Result<String, HttpError> {

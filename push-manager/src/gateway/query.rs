@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_refused() {
-        for bad in ["x=1", "app=1&app=2", "ack=yes", "timeout=0s", "timeout=-1s", "uri=%ff", "all_apps=true"] {
+        for bad in ["x=1", "app=1&app=2", "ack=yes", "timeout=0s", "timeout=-1s", "uri=%ff", "all_apps=true"]
+        {
             assert!(Query::of_push(Some(bad), &[]).is_err(), "{bad}");
         }
         assert!(Query::of_push(Some("all_apps=1"), &["all_apps"]).is_err());

@@ -134,10 +134,10 @@ impl Hub {
 
     fn measure(&self, core: &Core, acked: &Acked, now: Now) {
         self.metrics.acknowledged(&acked.counted);
-        if acked.counted.iter().any(|counted| counted.nodes > 0) {
-            if let Some(accepted_at) = core.log.accepted_at(acked.first) {
-                self.metrics.ack_seconds.record(seconds(now.wall.saturating_sub(accepted_at)));
-            }
+        if acked.counted.iter().any(|counted| counted.nodes > 0)
+            && let Some(accepted_at) = core.log.accepted_at(acked.first)
+        {
+            self.metrics.ack_seconds.record(seconds(now.wall.saturating_sub(accepted_at)));
         }
     }
 

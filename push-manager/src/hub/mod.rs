@@ -32,7 +32,10 @@ pub(crate) use self::{
     view::NodeView,
 };
 
-use self::{links::Link, pushes::{Mailbox, Waiter}};
+use self::{
+    links::Link,
+    pushes::{Mailbox, Waiter},
+};
 
 /// Whether pushes are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -61,7 +61,10 @@ pub(crate) enum Verdict {
     /// Its outcome follows.
     Waiting,
     /// It is not waited for.
-    Accepted { seq: u64, mark: Option<Box<Mark>> },
+    Accepted {
+        seq: u64,
+        mark: Option<Box<Mark>>,
+    },
     Refused(Refused),
 }
 

@@ -1,12 +1,15 @@
 //! What one link says next and how it takes what the node says: the manager's half of the link's
 //! conversation, without I/O. One value per node; it outlives the connections of the link.
 
+mod error;
 mod process;
 
 use pushcast_proto::connectnode::v1::{
-    Close, Fill, Gap, Heartbeat, Hello, LinkResponse, NodeHeartbeat, Start, UserCounts,
-    link_request::Frame, link_response, start::From,
+    Close, Fill, Gap, Heartbeat, Hello, LinkResponse, NodeHeartbeat, Start, UserCounts, link_request::Frame,
+    link_response, start::From,
 };
+
+pub use self::error::LinkError;
 
 use self::process::Process;
 use crate::{
@@ -19,69 +22,6 @@ pub const HEARTBEAT_EVERY: u64 = SECOND;
 
 /// Longest node or instance id in bytes, as for every id.
 const MAX_ID_BYTES: usize = 128;
-
-/// Why a link ends: the other side does not speak the protocol. Nothing but this link suffers.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LinkError {
-    /// Something else than Start came first.
-    #[error("it sent a frame before Start")]
-    BeforeStart,
-    /// Start came again.
-    #[error("it sent Start twice")]
-    StartTwice,
-    /// Start names no usable id.
-    #[error("its Start has an unusable {0}: 1 to 128 bytes without control characters are needed")]
-    BadId(&'static str),
-    /// Start says neither where to start nor what to fill.
-    #[error("its Start does not say where to start")]
-    NoStartingPoint,
-    /// Start claims messages this manager never sent it.
-    #[error("its Start claims to have seq {claimed}, the last one sent to it is {sent}")]
-    StartAhead {
-        /// What it claims to have.
-        claimed: u64,
-        /// The last seq it can have.
-        sent: u64,
-    },
-    /// Start goes back behind what the same process acknowledged.
-    #[error("its Start goes back to seq {claimed}, it acknowledged {acked} before")]
-    StartBehind {
-        /// What it claims to have.
-        claimed: u64,
-        /// What it acknowledged.
-        acked: u64,
-    },
-    /// An acknowledgement does not follow the one before.
-    #[error("it acknowledged from seq {first} on, seq {expected} is next")]
-    AckNotNext {
-        /// Where its acknowledgement starts.
-        first: u64,
-        /// Where it should.
-        expected: u64,
-    },
-    /// An acknowledgement covers messages that were not sent.
-    #[error("it acknowledged up to seq {last}, the last one sent is {sent}")]
-    AckAhead {
-        /// The last seq it covers.
-        last: u64,
-        /// The last seq sent.
-        sent: u64,
-    },
-    /// An acknowledgement covers messages of a Gap.
-    #[error("it acknowledged seq {0}, which a Gap declared lost")]
-    AckInGap(u64),
-    /// Counts per user for a message the frame does not acknowledge.
-    #[error("it counted users of seq {0}, which that frame does not acknowledge")]
-    CountsOutside(u64),
-    /// A heartbeat claims messages that were not sent.
-    #[error("its heartbeat claims seq {claimed}, the last one sent is {sent}")]
-    HeartbeatAhead {
-        /// What it claims.
-        claimed: u64,
-        /// The last seq sent.
-        sent: u64,
-    },
-}
 
 /// What a manager says about itself and its peers on every link.
 #[derive(Clone, Debug, Default)]
@@ -347,8 +287,7 @@ impl LinkState {
 /// Whether a Start names a usable node and instance id. Also for the caller who has to decide whether
 /// this is the node it wants before [`LinkState::received`] believes it.
 pub fn check_start_ids(start: &Start) -> Result<(), LinkError> {
-    let usable =
-        |id: &str| !id.is_empty() && id.len() <= MAX_ID_BYTES && !id.chars().any(char::is_control);
+    let usable = |id: &str| !id.is_empty() && id.len() <= MAX_ID_BYTES && !id.chars().any(char::is_control);
     if !usable(&start.node_id) {
         return Err(LinkError::BadId("node_id"));
     }

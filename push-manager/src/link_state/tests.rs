@@ -3,7 +3,7 @@ use prost::Message as _;
 use pushcast_proto::connectnode::v1::{Ack, Message, MessageBatch, message::Target};
 
 use super::*;
-use crate::log::LogLimits;
+use crate::{api::Api, log::LogLimits};
 
 struct Bench {
     log: Log,
@@ -55,7 +55,9 @@ impl Bench {
     /// What is sent beside heartbeats, as text.
     fn sent(&mut self) -> Vec<String> {
         let name = |frame: Frame| match frame {
-            Frame::Hello(h) => Some(format!("hello {}..{} acked {}", h.oldest_seq, h.newest_seq, h.acked_seq)),
+            Frame::Hello(h) => {
+                Some(format!("hello {}..{} acked {}", h.oldest_seq, h.newest_seq, h.acked_seq))
+            }
             Frame::Fill(f) => Some(format!("fill {}..{}", f.first_seq, f.last_seq)),
             Frame::Batch(b) => {
                 let seqs: Vec<u64> =
@@ -70,12 +72,7 @@ impl Bench {
     }
 
     fn start(&mut self, instance: &str, from: From) -> Result<Started, LinkError> {
-        let start = Start {
-            node_id: "n1".into(),
-            instance: instance.into(),
-            from: Some(from),
-            sent_at: 0,
-        };
+        let start = Start { node_id: "n1".into(), instance: instance.into(), from: Some(from), sent_at: 0 };
         match self.receive(link_response::Frame::Start(start))? {
             Event::Started(started) => Ok(started),
             other => panic!("{other:?}"),
@@ -245,10 +242,7 @@ fn strangers_are_told_what_is_wrong_and_change_nothing() {
     b.sent();
     let ack = Ack { first_seq: 1, recipients: vec![1], by_user: Vec::new() };
     assert_eq!(b.receive(link_response::Frame::Ack(ack)), Err(LinkError::BeforeStart));
-    assert_eq!(
-        b.start("a", From::AfterSeq(6)),
-        Err(LinkError::StartAhead { claimed: 6, sent: 5 })
-    );
+    assert_eq!(b.start("a", From::AfterSeq(6)), Err(LinkError::StartAhead { claimed: 6, sent: 5 }));
     let nobody = Start { instance: "a".into(), from: Some(From::FillBytes(0)), ..Start::default() };
     assert_eq!(b.receive(link_response::Frame::Start(nobody)), Err(LinkError::BadId("node_id")));
     let nowhere = Start { node_id: "n".into(), instance: "a".into(), ..Start::default() };

@@ -125,8 +125,7 @@ impl Nodes {
         let mut changes = Vec::new();
         for record in records.values() {
             if !self.nodes.values().any(|node| node.addr == record.grpc_addr) {
-                let node =
-                    Node { addr: record.grpc_addr.clone(), listed: true, ..Node::default() };
+                let node = Node { addr: record.grpc_addr.clone(), listed: true, ..Node::default() };
                 changes.push(Change::Added(self.insert(node)));
             }
         }

@@ -129,8 +129,12 @@ fn wrong_and_doubled_nodes_are_refused() {
 enum Step {
     /// A record per node: absent, or at one of two addresses, of one of two processes.
     Records(Vec<Option<(u8, u8)>>),
-    Up { node: usize },
-    Down { node: usize },
+    Up {
+        node: usize,
+    },
+    Down {
+        node: usize,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

@@ -6,7 +6,7 @@ use pushcast_proto::connectnode::v1::message::Target;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::Manager,
+    harness::{Manager, until},
     http::{get, post, request},
     sink::{Mood, Options, Sink},
 };
@@ -43,6 +43,7 @@ async fn every_push_has_a_path() {
     assert_eq!(answer["recipients_by_user"], json!({ "u": 1, "v": 0 }));
     let users = json!({ "user_ids": ["u"], "content": "aMOp", "app": "t" }).to_string();
     post(http, "/v1/push-to-users?ack=accepted", users.as_bytes()).await;
+    until("the last one arrives", async || a.seqs().len() == 5).await;
     let contents = a.see(|seen| seen.messages.iter().map(|m| m.content.clone()).collect::<Vec<_>>());
     assert_eq!(contents[3..], ["hé", "hé"]);
 

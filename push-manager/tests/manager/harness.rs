@@ -6,12 +6,18 @@ use std::{
 };
 
 use push_manager::{Config, Listeners, RunError, run};
-use pushcast_common::{registry::Registry, shutdown::Shutdown};
+use pushcast_common::{
+    registry::{Record, Registry},
+    shutdown::Shutdown,
+};
 use pushcast_proto::pushmanager::v1::{
     PushToRoomRequest, PushToRoomResponse, push_manager_service_client::PushManagerServiceClient,
 };
 use tokio::task::JoinHandle;
-use tonic::{Status, transport::Channel};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
 
 use crate::sink::Sink;
 
@@ -67,8 +73,12 @@ impl Manager {
         crate::http::get(self.http_addr, "/readyz").await?.json()["links"].as_u64()
     }
 
+    pub(crate) async fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.grpc_addr)).unwrap().connect().await.unwrap()
+    }
+
     pub(crate) async fn client(&self) -> PushManagerServiceClient<Channel> {
-        PushManagerServiceClient::connect(format!("http://{}", self.grpc_addr)).await.unwrap()
+        PushManagerServiceClient::new(self.channel().await)
     }
 
     pub(crate) async fn push(&self, room: &str) -> Result<PushToRoomResponse, Status> {
@@ -89,6 +99,11 @@ impl Manager {
 
 pub(crate) fn to_room(room: &str) -> PushToRoomRequest {
     PushToRoomRequest { room_id: room.into(), content: "hello".into(), ..PushToRoomRequest::default() }
+}
+
+/// What a node would register.
+pub(crate) fn record(id: &str, sink: &Sink) -> Record {
+    Record { id: id.into(), instance: id.into(), grpc_addr: sink.addr.to_string(), ..Record::default() }
 }
 
 /// Waits until something is so.

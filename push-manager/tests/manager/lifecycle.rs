@@ -7,13 +7,13 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    harness::{Manager, until},
-    http::get,
+    harness::{Manager, record, until},
+    http::{get, post},
     sink::{Mood, Sink},
 };
 
 async fn health(manager: &Manager) -> i32 {
-    let mut client = HealthClient::connect(format!("http://{}", manager.grpc_addr)).await.unwrap();
+    let mut client = HealthClient::new(manager.channel().await);
     let service = "pushmanager.v1.PushManagerService".to_owned();
     client.check(HealthCheckRequest { service }).await.unwrap().into_inner().status
 }
@@ -23,8 +23,7 @@ async fn a_manager_is_ready_when_its_nodes_answered() {
     let registry = Registry::memory();
     let mut a = Sink::start("a");
     a.cut();
-    let record = Record { id: "a".into(), grpc_addr: a.addr.to_string(), ..Record::default() };
-    let _a = registry.register(Kind::Node, record).await.unwrap();
+    let _a = registry.register(Kind::Node, record("a", &a)).await.unwrap();
     let manager = Manager::start(Config::default(), registry.clone());
     let mut managers = registry.watch(Kind::Manager);
     managers.wait_for(|set| set.records.len() == 1).await.unwrap();
@@ -34,6 +33,9 @@ async fn a_manager_is_ready_when_its_nodes_answered() {
     let status = manager.push("r").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.get_details_error_info().unwrap().reason, "NOT_READY");
+
+    let refused = post(manager.http_addr, "/v1/broadcast", b"x").await;
+    assert_eq!((refused.status, refused.head.contains("retry-after: 1")), (503, true), "{}", refused.head);
 
     a.back().await;
     manager.ready().await;
@@ -52,8 +54,7 @@ async fn a_stop_waits_for_the_last_acknowledgement_and_says_close() {
     let (a, b) = (Sink::start("a"), Sink::start("b"));
     let mut registrations = Vec::new();
     for (id, sink) in [("a", &a), ("b", &b)] {
-        let record = Record { id: id.into(), grpc_addr: sink.addr.to_string(), ..Record::default() };
-        registrations.push(registry.register(Kind::Node, record).await.unwrap());
+        registrations.push(registry.register(Kind::Node, record(id, sink)).await.unwrap());
     }
     let manager = Manager::start(Config::default(), registry.clone());
     manager.ready().await;
@@ -75,6 +76,28 @@ async fn a_stop_waits_for_the_last_acknowledgement_and_says_close() {
     manager.ended().await.unwrap();
     assert_eq!((a.see(|seen| seen.closed_at), b.see(|seen| seen.closed_at)), (Some(2), Some(2)));
     assert!(managers.borrow().records.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_started_while_etcd_is_down_works_from_its_nodes() {
+    let flags = ["push-manager", "--api-auth=none", "--fleet-auth=none", "--etcd-endpoints=127.0.0.1:1"];
+    let a = Sink::start("a");
+    let nodes = format!("--nodes={}", a.addr);
+    let config = Config::from_args(flags.iter().copied().chain([&*nodes]).map(Into::into)).unwrap();
+    let registry = config.registry();
+    let manager = Manager::start(config, registry);
+    manager.ready().await;
+    assert_eq!(manager.push("r").await.unwrap().acked, 1);
+    manager.stop().await.unwrap();
+    assert_eq!(a.see(|seen| seen.closed_at), Some(1));
+
+    // Without such nodes it knows nobody and says so.
+    let config = Config::from_args(flags.map(Into::into)).unwrap();
+    let registry = config.registry();
+    let manager = Manager::start(config, registry);
+    until("it answers", async || get(manager.http_addr, "/readyz").await.is_some()).await;
+    assert_eq!(get(manager.http_addr, "/readyz").await.unwrap().status, 503);
+    manager.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +125,7 @@ async fn reflection_lists_the_services() {
 
     let manager = Manager::start(Config::default(), Registry::memory());
     manager.ready().await;
-    let mut client = ServerReflectionClient::connect(format!("http://{}", manager.grpc_addr)).await.unwrap();
+    let mut client = ServerReflectionClient::new(manager.channel().await);
     let request = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),

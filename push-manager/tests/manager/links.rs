@@ -7,7 +7,7 @@ use pushcast_common::registry::{Kind, Record, Registry};
 use pushcast_proto::connectnode::v1::{Ack, NodeHeartbeat, Start, link_request, link_response, start};
 
 use crate::{
-    harness::{Manager, until},
+    harness::{Manager, record, until},
     sink::{Mood, Options, Script, Sink},
 };
 
@@ -150,15 +150,6 @@ async fn one_node_at_two_addresses_is_linked_once() {
     assert_eq!(a.seqs().len() + twin.seqs().len(), 1);
 }
 
-fn record(id: &str, sink: &Sink) -> Record {
-    Record {
-        id: id.into(),
-        instance: id.into(),
-        grpc_addr: sink.addr.to_string(),
-        ..Record::default()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_come_and_go_with_the_registry() {
     let registry = Registry::memory();
@@ -176,6 +167,23 @@ async fn nodes_come_and_go_with_the_registry() {
     assert_eq!((answer.nodes, answer.acked), (2, 2));
     b.cut();
     until("it is gone", async || manager.push("r").await.unwrap().nodes == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_moves_is_linked_at_its_new_address() {
+    let registry = Registry::memory();
+    let (before, after) = (Sink::start("a"), Sink::start("a"));
+    let first = registry.register(Kind::Node, record("a", &before)).await.unwrap();
+    let manager = Manager::start(Config::default(), registry.clone());
+    manager.ready().await;
+    manager.push("r").await.unwrap();
+    first.revoke().await;
+    let moved = Record { instance: "another".into(), ..record("a", &after) };
+    let _second = registry.register(Kind::Node, moved).await.unwrap();
+    until("the new process is filled", async || after.seqs() == [1]).await;
+    let answer = manager.push("r").await.unwrap();
+    assert_eq!((answer.nodes, answer.acked), (1, 1));
+    assert_eq!((before.seqs(), after.seqs()), (vec![1], vec![1, 2]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

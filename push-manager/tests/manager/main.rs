@@ -1,5 +1,8 @@
 //! Whole managers over real sockets, against nodes that speak Link and nothing else.
 
+// The helpers are tests too, but clippy only knows those with the attribute.
+#![allow(clippy::unwrap_used)]
+
 mod answers;
 mod gateway;
 mod harness;

@@ -13,7 +13,8 @@ use crate::{
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_push-manager");
-const OPEN: [&str; 4] = ["--api-auth=none", "--fleet-auth=none", "--grpc-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0"];
+const OPEN: [&str; 4] =
+    ["--api-auth=none", "--fleet-auth=none", "--grpc-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0"];
 
 struct Process {
     child: Child,
@@ -49,7 +50,12 @@ impl Drop for Process {
 
 fn value(metrics: &str, series: &str) -> f64 {
     let line = metrics.lines().find(|line| line.split(' ').next() == Some(series));
-    line.unwrap_or_else(|| panic!("{series} is missing in {metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
+    line.unwrap_or_else(|| panic!("{series} is missing in {metrics}"))
+        .rsplit(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +63,8 @@ async fn metrics_count_what_happened_and_a_signal_ends_it_cleanly() {
     let a = Sink::with("a", Options { rooms: vec![("r", 2)], ..Options::default() });
     let mut process = Process::start(&a);
     let http = process.http_addr;
-    until("it is ready", async || get(http, "/readyz").await.is_some_and(|answer| answer.status == 200)).await;
+    until("it is ready", async || get(http, "/readyz").await.is_some_and(|answer| answer.status == 200))
+        .await;
     post(http, "/v1/rooms/r/push", b"x").await;
     post(http, "/v1/rooms/empty/push", b"x").await;
     post(http, "/v1/users/u/push?ack=accepted", b"x").await;

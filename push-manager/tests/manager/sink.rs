@@ -14,7 +14,9 @@ use pushcast_proto::connectnode::v1::{
     Ack, LinkRequest, LinkResponse, Message, MessageBatch, NodeHeartbeat, PushMessageBatchRequest,
     PushMessageBatchResponse, QueryRequest, QueryResponse, Start, UserCounts,
     connect_node_service_server::{ConnectNodeService, ConnectNodeServiceServer},
-    link_request, link_response, message::Target, start,
+    link_request, link_response,
+    message::Target,
+    start,
 };
 use tokio::{
     runtime::Runtime,
@@ -112,8 +114,8 @@ impl Sink {
         listener.set_nonblocking(true).unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let service = ConnectNodeServiceServer::new(Node(Arc::clone(&self.shared)))
-            .max_decoding_message_size(16 << 20);
+        let service =
+            ConnectNodeServiceServer::new(Node(Arc::clone(&self.shared))).max_decoding_message_size(16 << 20);
         runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

@@ -1,0 +1,170 @@
+//! What a schedule found: the checks by name, the violations, and how much of what it is for really happened.
+
+use std::fmt;
+
+/// A promise that is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Check {
+    /// Every node process gets every number of every manager once, in order; holes only where a Gap said so
+    /// or before its Fill.
+    Numbers,
+    /// No connection misses a message that is for it, gets one twice, out of its manager's order, or one
+    /// that is not for it.
+    Deliveries,
+    /// A quoted position is never ahead of what was placed for that connection.
+    Positions,
+    /// `as_of` never covers a message that was not queued to that connection.
+    AsOf,
+    /// Positions and `as_of` never go back on a connection.
+    NeverBack,
+    /// Every seq is acknowledged once on each link, with the connections it really was placed in.
+    Acknowledgements,
+    /// Every push is answered in time, with what was acknowledged and who is pending.
+    Answers,
+    /// All shards of a node place in the order of the node's arrival numbers.
+    Arrivals,
+    /// Manager and node never end a link for what the other says, except one that was taken over.
+    Conversation,
+    /// Once faults end, everything arrives, is acknowledged and answered, and `as_of` moves on.
+    Progress,
+}
+
+impl Check {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Numbers,
+        Self::Deliveries,
+        Self::Positions,
+        Self::AsOf,
+        Self::NeverBack,
+        Self::Acknowledgements,
+        Self::Answers,
+        Self::Arrivals,
+        Self::Conversation,
+        Self::Progress,
+    ];
+}
+
+/// A promise that was broken.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    /// Which.
+    pub check: Check,
+    /// Virtual microseconds since the start of the schedule.
+    pub at: u64,
+    /// How.
+    pub what: String,
+}
+
+/// What happened in a schedule, so that a test can see that the schedules reach what they are for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Events of the schedule.
+    pub events: u64,
+    /// Messages accepted.
+    pub accepted: u64,
+    /// Messages read by clients.
+    pub delivered: u64,
+    /// Positions quoted to clients.
+    pub quoted: u64,
+    /// Links that broke.
+    pub breaks: u64,
+    /// Frames lost with a link.
+    pub lost_frames: u64,
+    /// Frames refused because a newer link took over.
+    pub superseded: u64,
+    /// Batches that held messages which had arrived before.
+    pub duplicates: u64,
+    /// Gaps.
+    pub gaps: u64,
+    /// Fills that brought messages from before the link.
+    pub fills: u64,
+    /// Processes that crashed.
+    pub crashes: u64,
+    /// Managers that said Close to a node.
+    pub closes: u64,
+    /// Acknowledgements that were repeated on a new link.
+    pub repeated_acks: u64,
+    /// Answers that named a pending node.
+    pub pending_answers: u64,
+    /// Sends that a client's socket refused.
+    pub refused_sends: u64,
+}
+
+impl Counts {
+    /// Adds another schedule's.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            events,
+            accepted,
+            delivered,
+            quoted,
+            breaks,
+            lost_frames,
+            superseded,
+            duplicates,
+            gaps,
+            fills,
+            crashes,
+            closes,
+            repeated_acks,
+            pending_answers,
+            refused_sends,
+        } = other;
+        self.events += events;
+        self.accepted += accepted;
+        self.delivered += delivered;
+        self.quoted += quoted;
+        self.breaks += breaks;
+        self.lost_frames += lost_frames;
+        self.superseded += superseded;
+        self.duplicates += duplicates;
+        self.gaps += gaps;
+        self.fills += fills;
+        self.crashes += crashes;
+        self.closes += closes;
+        self.repeated_acks += repeated_acks;
+        self.pending_answers += pending_answers;
+        self.refused_sends += refused_sends;
+    }
+}
+
+/// What a schedule led to.
+#[derive(Debug)]
+pub struct Report {
+    /// The schedule.
+    pub seed: u64,
+    /// Broken promises, the first ones of each check.
+    pub violations: Vec<Violation>,
+    /// What happened.
+    pub counts: Counts,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "schedule {} (run it again with SIMULATION_SEED={})", self.seed, self.seed)?;
+        for violation in &self.violations {
+            let seconds = violation.at as f64 / 1e6;
+            writeln!(f, "  {:?} broken at {seconds:.6} s: {}", violation.check, violation.what)?;
+        }
+        Ok(())
+    }
+}
+
+/// Violations of one check that are kept: the first ones say most.
+const KEPT_OF_EACH: usize = 3;
+
+/// Collects while a schedule runs.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) counts: Counts,
+}
+
+impl Findings {
+    pub(crate) fn broken(&mut self, check: Check, at: u64, what: String) {
+        if self.violations.iter().filter(|violation| violation.check == check).count() < KEPT_OF_EACH {
+            self.violations.push(Violation { check, at, what });
+        }
+    }
+}

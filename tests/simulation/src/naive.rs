@@ -1,0 +1,77 @@
+//! The mechanisms that can be replaced, each by the form somebody would write who does not know the rule.
+
+use crate::findings::Check;
+
+/// A mechanism in its naive form. The replacement is in the simulation's wiring; the product is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naive {
+    /// A join updates the tables and adds its interest to the inbox some time later (rule 4).
+    LateInterest,
+    /// A position is what the node received, not what the shard placed (rule 4).
+    QuoteReceived,
+    /// A link that another one took over from still delivers what it brings (rule 3).
+    NoOwner,
+    /// What arrived before is delivered again when it is sent again (rule 3).
+    NoDuplicateCheck,
+    /// Every message is a task of its own (rule 3).
+    TaskPerMessage,
+    /// Every shard takes the links' frames by itself (rule 3).
+    ArrivalPerShard,
+    /// `as_of` is the smallest `through` of the managers that are linked (rule 5).
+    AsOfOfLinked,
+    /// `as_of` is the largest `through` (rule 5).
+    AsOfOfNewest,
+    /// `as_of` is quoted without merging by maximum (rule 5).
+    AsOfWithoutMaximum,
+    /// A manager that was registered once is expected for ever (rule 5).
+    NobodyIsGone,
+    /// A new link goes on with its acknowledgements where the broken one was (rule 6).
+    AcksNotRepeated,
+    /// Messages are acknowledged when they arrive, before the shards placed them (rule 9).
+    AckOnReceipt,
+    /// A new link sends on from where the broken one was (rule 6).
+    CursorStays,
+    /// An answer waits for a node whose link is down (DESIGN 4).
+    WaitForUnlinked,
+    /// An answer does not learn of a Gap (DESIGN 4, rule 8).
+    GapIsNotPending,
+}
+
+impl Naive {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::LateInterest,
+        Self::QuoteReceived,
+        Self::NoOwner,
+        Self::NoDuplicateCheck,
+        Self::TaskPerMessage,
+        Self::ArrivalPerShard,
+        Self::AsOfOfLinked,
+        Self::AsOfOfNewest,
+        Self::AsOfWithoutMaximum,
+        Self::NobodyIsGone,
+        Self::AcksNotRepeated,
+        Self::AckOnReceipt,
+        Self::CursorStays,
+        Self::WaitForUnlinked,
+        Self::GapIsNotPending,
+    ];
+
+    /// The checks that have to fail with it; others may.
+    pub fn breaks(self) -> &'static [Check] {
+        match self {
+            Self::LateInterest => &[Check::Deliveries],
+            Self::QuoteReceived => &[Check::Positions],
+            Self::NoOwner | Self::NoDuplicateCheck | Self::TaskPerMessage => {
+                &[Check::Numbers, Check::Deliveries]
+            }
+            Self::ArrivalPerShard => &[Check::Arrivals],
+            Self::AsOfOfLinked | Self::AsOfOfNewest => &[Check::AsOf],
+            Self::AsOfWithoutMaximum => &[Check::NeverBack],
+            Self::NobodyIsGone => &[Check::Progress],
+            Self::AcksNotRepeated | Self::AckOnReceipt => &[Check::Acknowledgements],
+            Self::CursorStays => &[Check::Numbers, Check::Conversation],
+            Self::WaitForUnlinked | Self::GapIsNotPending => &[Check::Answers],
+        }
+    }
+}

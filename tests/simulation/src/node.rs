@@ -1,0 +1,200 @@
+//! One node process: the product's ingest and shards, each shard with its own event loop that may lag.
+
+use std::{pin::pin, sync::Arc};
+
+use connect_node::{
+    ShardMetrics,
+    inbox::Inbox,
+    ingest::{Ingest, Owner},
+    key::Keys,
+    position::Marks,
+    shard::state::{Now, Shard, ShardSettings},
+};
+use tokio::sync::Notify;
+
+use crate::{
+    client::Client,
+    naive::Naive,
+    numbers::{Numbers, position_of},
+    quotes::Quote,
+    socket::Wire,
+    stage::{MILLI, SECOND, Stage},
+    truth::{Position, Target},
+};
+
+/// A shard and what its thread would have.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) shard: Shard<Wire>,
+    pub(crate) inbox: Arc<Inbox>,
+    wake: Arc<Notify>,
+    pub(crate) clients: Vec<Client>,
+    /// How long after its wake the loop turns, at most; microseconds.
+    pub(crate) lag: u64,
+    pub(crate) turns_at: u64,
+    /// The loop is in the middle of flushing.
+    pub(crate) flushing: bool,
+    pub(crate) newest_arrival: u64,
+}
+
+/// See the file.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Its place in the fleet; the process that comes after it has the same.
+    pub(crate) place: usize,
+    pub(crate) name: String,
+    pub(crate) instance: String,
+    pub(crate) alive: bool,
+    pub(crate) started_at: u64,
+    /// Knows managers from the registry.
+    pub(crate) dynamic: bool,
+    pub(crate) registered: Vec<u64>,
+    pub(crate) learned: Option<u64>,
+    pub(crate) keys: Keys,
+    /// One; naive: one for each shard.
+    pub(crate) ingests: Vec<Ingest>,
+    pub(crate) numbers: Numbers,
+    pub(crate) seats: Vec<Seat>,
+    /// The link that speaks for each manager.
+    pub(crate) owners: Vec<Owner>,
+}
+
+impl Node {
+    pub(crate) fn new(stage: &mut Stage, place: usize, serial: usize) -> Self {
+        let keys = Keys::default();
+        let numbers = Numbers::new(&keys);
+        let dynamic = !stage.chance.one_in(6);
+        let name = format!("n{place}");
+        let seats: Vec<_> =
+            (0..stage.chance.between(1, 3)).map(|_| Seat::new(stage, &name, keys.clone())).collect();
+        let ends = || seats.iter().map(|seat| (Arc::clone(&seat.inbox), Arc::clone(&seat.wake)));
+        let own = (Arc::clone(&numbers.inbox), Arc::new(Notify::new()));
+        let ingests = if stage.is(Naive::ArrivalPerShard) {
+            let mut ingests: Vec<_> =
+                ends().map(|(inbox, wake)| Ingest::new(vec![inbox], vec![wake], dynamic)).collect();
+            let (inboxes, wakes) = ends().take(1).chain([own]).unzip();
+            ingests[0] = Ingest::new(inboxes, wakes, dynamic);
+            ingests
+        } else {
+            let (inboxes, wakes) = ends().chain([own]).unzip();
+            vec![Ingest::new(inboxes, wakes, dynamic)]
+        };
+        Self {
+            place,
+            instance: format!("{name}.{serial}"),
+            name,
+            alive: true,
+            started_at: stage.now,
+            dynamic,
+            registered: Vec::new(),
+            learned: None,
+            keys,
+            ingests,
+            numbers,
+            seats,
+            owners: Vec::new(),
+        }
+    }
+
+    pub(crate) fn ingest(&self) -> &Ingest {
+        &self.ingests[0]
+    }
+
+    pub(crate) fn now(&self, stage: &Stage) -> Now {
+        Now { millis: (stage.now - self.started_at) / MILLI, micros: stage.now }
+    }
+
+    /// Connections of this process that a message was placed in.
+    pub(crate) fn recipients(&self, manager: u64, seq: u64, target: &Target) -> u32 {
+        let clients = self.seats.iter().flat_map(|seat| &seat.clients);
+        clients.filter(|client| client.wants(manager, seq, target)).count() as u32
+    }
+
+    /// The same, of one of its users.
+    pub(crate) fn recipients_of(&self, manager: u64, seq: u64, target: &Target, user: usize) -> u32 {
+        let clients = self.seats.iter().flat_map(|seat| &seat.clients);
+        clients.filter(|client| client.user == user && client.wants(manager, seq, target)).count() as u32
+    }
+
+    /// Notes whether the node can know of a manager that accepts messages now.
+    pub(crate) fn note_knowledge(&mut self, manager: u64, now: u64) {
+        let registered = self.dynamic && self.registered.contains(&manager);
+        let dynamic = self.dynamic;
+        let standing = self.numbers.standing(manager);
+        // Without a registry a manager is gone 10 s after its link.
+        let lately = !dynamic && standing.next.is_some() && now < standing.unlinked_at + 10 * SECOND;
+        let known = (registered || lately || standing.links > 0) && !standing.closed;
+        standing.exempt |= !known;
+    }
+
+    /// What a client is told; `told` is what the product says.
+    pub(crate) fn quote(&self, stage: &Stage, shard: usize, told: Quote) -> Quote {
+        let marks = self.seats[shard].shard.marks();
+        let as_of = match stage.naive {
+            Some(Naive::QuoteReceived) => return Quote { position: self.received(), ..told },
+            Some(Naive::AsOfOfLinked) => self.as_of_of_linked(marks, stage.now),
+            Some(Naive::AsOfOfNewest) => {
+                let managers = told.position.0.iter();
+                let through = managers.filter_map(|(manager, _)| Some(marks.get(*manager)?.through)).max();
+                through.unwrap_or(stage.now)
+            }
+            Some(Naive::AsOfWithoutMaximum) => marks.as_of(stage.now),
+            _ => return told,
+        };
+        Quote { as_of: as_of / MILLI * MILLI, ..told }
+    }
+
+    fn received(&self) -> Position {
+        let received = |owner: &Owner| Some((owner.manager, self.ingest().progress(*owner).ok()?.received));
+        Position(self.owners.iter().filter_map(received).collect())
+    }
+
+    fn as_of_of_linked(&self, marks: &Marks, now: u64) -> u64 {
+        let managers = self.ingest().managers();
+        let linked = managers.iter().filter(|manager| manager.linked);
+        linked.filter_map(|manager| Some(marks.get(manager.manager)?.through)).min().unwrap_or(now)
+    }
+}
+
+impl Seat {
+    fn new(stage: &mut Stage, node: &str, keys: Keys) -> Self {
+        let inbox = Arc::new(Inbox::default());
+        let chance = &mut stage.chance;
+        let settings = ShardSettings {
+            node_id: node.to_owned(),
+            heartbeat: chance.between(1_000, 3_000),
+            // Small ones are overrun by a client that refuses.
+            outbox_bytes: if chance.one_in(4) { 400 } else { 1 << 20 },
+        };
+        let lag = match chance.below(6) {
+            0 => 1_500 * MILLI,
+            1 => 300 * MILLI,
+            _ => 3 * MILLI,
+        };
+        Self {
+            shard: Shard::new(settings, keys, Arc::clone(&inbox), ShardMetrics::default()),
+            inbox,
+            wake: Arc::new(Notify::new()),
+            clients: Vec::new(),
+            lag,
+            turns_at: u64::MAX,
+            flushing: false,
+            newest_arrival: 0,
+        }
+    }
+
+    /// What everything wanted here is placed up to.
+    pub(crate) fn placed(&self) -> Position {
+        position_of(self.shard.marks())
+    }
+
+    /// Whether its loop was woken since the last call.
+    pub(crate) fn take_wake(&self) -> bool {
+        take_permit(&self.wake)
+    }
+}
+
+/// Whether somebody was notified, as its waiter would see it.
+pub(crate) fn take_permit(notify: &Notify) -> bool {
+    pin!(notify.notified()).enable()
+}

@@ -1,0 +1,176 @@
+//! What clients do: they come, enter and leave rooms, answer heartbeats, read slowly, fall silent, go.
+
+use std::rc::Rc;
+
+use connect_node::{
+    Permit,
+    shard::{connection::Connection, frames::Format},
+};
+use pushcast_proto::client::v1::{ClientFrame, Connect, Join, Leave, Pong, client_frame::Frame};
+
+use super::World;
+use crate::{
+    client::Client,
+    naive::Naive,
+    socket::{Socket, Wire},
+    stage::{Event, MILLI},
+    truth::{APPS, ROOMS, USERS},
+};
+
+/// Connections that a shard has at most at a time.
+const MAX_OPEN: usize = 4;
+
+impl World {
+    pub(super) fn clients_act(&mut self) {
+        let pause = if self.is_calm() { 200 } else { 60 };
+        self.stage.within(0, 2 * pause * MILLI, Event::ClientActs);
+        let alive: Vec<usize> = (0..self.nodes.len())
+            .filter(|node| self.nodes[*node].alive && self.nodes[*node].numbers.open_since.is_some())
+            .collect();
+        for node in &alive {
+            self.answer_heartbeats(*node);
+        }
+        let Some(node) = self.stage.chance.pick(&alive) else { return };
+        let seats = self.nodes[node].seats.len();
+        let shard = self.stage.chance.below(seats as u64) as usize;
+        let clients = &self.nodes[node].seats[shard].clients;
+        let open: Vec<usize> =
+            (0..clients.len()).filter(|at| clients[*at].is_open() && clients[*at].from.is_some()).collect();
+        match self.stage.chance.pick(&open) {
+            Some(client) if open.len() >= MAX_OPEN || !self.stage.chance.one_in(3) => {
+                self.client_acts(node, shard, client);
+            }
+            _ => self.connect(node, shard),
+        }
+    }
+
+    fn answer_heartbeats(&mut self, node: usize) {
+        for shard in 0..self.nodes[node].seats.len() {
+            for client in 0..self.nodes[node].seats[shard].clients.len() {
+                let of = &mut self.nodes[node].seats[shard].clients[client];
+                if std::mem::take(&mut of.owes_pong) && of.answers && of.is_open() {
+                    self.say(node, shard, client, Frame::Pong(Pong {}));
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, node: usize, shard: usize) {
+        let chance = &mut self.stage.chance;
+        let app = usize::from(chance.one_in(5));
+        let user = chance.below(USERS.len() as u64) as usize;
+        let format = if chance.one_in(6) { Format::Json } else { Format::Protobuf };
+        let rooms: Vec<usize> = (0..ROOMS.len()).filter(|_| chance.one_in(3)).collect();
+        let now = self.nodes[node].now(&self.stage);
+        let socket = Rc::new(Socket::default());
+        let connection = Connection::new(Wire(Rc::clone(&socket)), format, now.millis, Permit::default());
+        let seat = &mut self.nodes[node].seats[shard];
+        let key = seat.shard.open(connection);
+        let keys = {
+            let tables = seat.shard.tables();
+            let mut keys = tables.keys_to_connect(APPS[app], USERS[user]);
+            keys.extend(tables.keys_to_join(APPS[app], rooms.iter().map(|room| ROOMS[*room])));
+            keys
+        };
+        let client = seat.clients.len();
+        seat.clients.push(Client::new(key, socket, format, app, user));
+        let connect = Connect {
+            user_id: USERS[user].to_owned(),
+            app: APPS[app].to_owned(),
+            rooms: rooms.iter().map(|room| ROOMS[*room].to_owned()).collect(),
+            ..Connect::default()
+        };
+        self.feed(node, shard, client, Frame::Connect(connect));
+        self.add_interest_late(node, shard, keys);
+        // Its rooms begin where `connected` says it begins.
+        self.read_connected(node, shard, client, &rooms);
+        self.after_shard(node, shard);
+        self.turn_soon(node, shard);
+    }
+
+    fn read_connected(&mut self, node: usize, shard: usize, client: usize, rooms: &[usize]) {
+        self.read(node, shard, client);
+        let who = self.name(node, shard, client);
+        let client = &mut self.nodes[node].seats[shard].clients[client];
+        match client.from.clone() {
+            Some(from) => client.enter(rooms, &from),
+            None => self.stage.broken(crate::findings::Check::Deliveries, format!("{who} got no connected")),
+        }
+    }
+
+    fn client_acts(&mut self, node: usize, shard: usize, client: usize) {
+        let rooms: Vec<usize> = (0..ROOMS.len()).filter(|_| self.stage.chance.one_in(2)).collect();
+        let names = rooms.iter().map(|room| ROOMS[*room].to_owned()).collect();
+        let action = self.stage.chance.below(20);
+        match action {
+            0..=7 if !rooms.is_empty() => {
+                let of = &self.nodes[node].seats[shard];
+                let app = APPS[of.clients[client].app];
+                let keys = of.shard.tables().keys_to_join(app, rooms.iter().map(|room| ROOMS[*room]));
+                self.feed(node, shard, client, Frame::Join(Join { rooms: names }));
+                self.add_interest_late(node, shard, keys);
+                let placed = self.nodes[node].seats[shard].placed();
+                let of = &mut self.nodes[node].seats[shard].clients[client];
+                of.enter(&rooms, &placed);
+                of.awaited.push_back(of.rooms());
+            }
+            8..=13 if !rooms.is_empty() => {
+                self.feed(node, shard, client, Frame::Leave(Leave { rooms: names }));
+                let placed = self.nodes[node].seats[shard].placed();
+                let of = &mut self.nodes[node].seats[shard].clients[client];
+                of.leave(&rooms, &placed);
+                of.awaited.push_back(of.rooms());
+            }
+            14 | 15 if !self.is_calm() => {
+                let now = self.nodes[node].now(&self.stage);
+                let seat = &mut self.nodes[node].seats[shard];
+                seat.shard.feed(seat.clients[client].key, &Client::encode_close(), now);
+            }
+            16 | 17 if !self.is_calm() => {
+                let bytes = self.stage.chance.below(200) as usize;
+                self.nodes[node].seats[shard].clients[client].socket.refuse_after(bytes);
+                self.stage.within(10 * MILLI, 800 * MILLI, Event::Writable { node, shard, client });
+            }
+            18 if self.stage.chance.one_in(4) && !self.is_calm() => {
+                self.nodes[node].seats[shard].clients[client].answers = false;
+            }
+            _ => self.feed(node, shard, client, Frame::Pong(Pong {})),
+        }
+        self.after_shard(node, shard);
+        self.turn_soon(node, shard);
+    }
+
+    /// A client's socket accepts again: the shard sends what waits.
+    pub(super) fn writable(&mut self, node: usize, shard: usize, client: usize) {
+        let now = self.nodes[node].now(&self.stage);
+        let me = &mut self.nodes[node];
+        if me.alive {
+            let seat = &mut me.seats[shard];
+            seat.clients[client].socket.accept_all();
+            seat.shard.feed(seat.clients[client].key, &[], now);
+            self.after_shard(node, shard);
+        }
+    }
+
+    fn say(&mut self, node: usize, shard: usize, client: usize, frame: Frame) {
+        self.feed(node, shard, client, frame);
+        self.after_shard(node, shard);
+        self.turn_soon(node, shard);
+    }
+
+    fn feed(&mut self, node: usize, shard: usize, client: usize, frame: Frame) {
+        let now = self.nodes[node].now(&self.stage);
+        let seat = &mut self.nodes[node].seats[shard];
+        let client = &seat.clients[client];
+        let bytes = client.encode(&ClientFrame { id: 1, frame: Some(frame) });
+        seat.shard.feed(client.key, &bytes, now);
+    }
+
+    /// Naive: the interest that the product just added is taken back and comes later.
+    fn add_interest_late(&mut self, node: usize, shard: usize, keys: Vec<connect_node::key::Key>) {
+        if self.stage.is(Naive::LateInterest) && !keys.is_empty() {
+            self.nodes[node].seats[shard].inbox.unsubscribe(&keys);
+            self.stage.within(0, 200 * MILLI, Event::LateInterest { node, shard, keys });
+        }
+    }
+}

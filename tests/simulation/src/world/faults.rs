@@ -1,0 +1,124 @@
+//! What goes wrong: links break, parts cannot reach each other, processes crash or stop, the registry loses
+//! everything. After it all heals in time.
+
+use super::World;
+use crate::stage::{Event, MILLI, Process, SECOND, Side};
+
+/// How long a record outlives its process: one lease.
+const LEASE: u64 = 1_500 * MILLI;
+
+impl World {
+    pub(super) fn fault(&mut self) {
+        if self.is_calm() {
+            return;
+        }
+        let pause = self.fault_every;
+        self.stage.within(0, 2 * pause, Event::Fault);
+        match self.stage.chance.below(12) {
+            0..=5 => self.break_one(),
+            6 | 7 => self.part(),
+            8 => self.crash_node(),
+            9 => self.crash_manager(),
+            10 => self.stop_one(),
+            _ => {
+                if self.stage.chance.one_in(2) {
+                    self.wipe_registry();
+                }
+            }
+        }
+    }
+
+    fn break_one(&mut self) {
+        let up: Vec<usize> = (0..self.links.len()).filter(|link| self.links[*link].manager_up).collect();
+        if let Some(link) = self.stage.chance.pick(&up) {
+            self.break_link(link);
+        }
+    }
+
+    /// A manager and a node cannot reach each other for a while.
+    fn part(&mut self) {
+        let (Some(manager), Some(place)) = (
+            self.stage.chance.index(self.managers.len()),
+            self.stage.chance.index(self.places.len()),
+        ) else {
+            return;
+        };
+        let until = self.stage.now + self.stage.chance.between(200 * MILLI, 3 * SECOND);
+        self.partitions.push((manager, place, until.min(self.calm_at)));
+        let between: Vec<usize> = (0..self.links.len())
+            .filter(|link| {
+                self.links[*link].manager == manager && self.nodes[self.links[*link].node].place == place
+            })
+            .collect();
+        for link in between {
+            self.break_link(link);
+        }
+    }
+
+    fn crash_node(&mut self) {
+        let Some(place) = self.stage.chance.index(self.places.len()) else { return };
+        let node = self.places[place];
+        if !self.nodes[node].alive {
+            return;
+        }
+        self.stage.findings.counts.crashes += 1;
+        self.nodes[node].alive = false;
+        for link in 0..self.links.len() {
+            if self.links[link].node == node {
+                self.break_link(link);
+                self.links[link].node_up = false;
+            }
+        }
+        self.forget_and_replace(Process::Node(node));
+    }
+
+    fn crash_manager(&mut self) {
+        let alive: Vec<usize> = (0..self.managers.len()).filter(|m| self.managers[*m].alive).collect();
+        if let Some(manager) = self.stage.chance.pick(&alive) {
+            self.stage.findings.counts.crashes += 1;
+            self.end_manager(manager);
+            self.forget_and_replace(Process::Manager(manager));
+        }
+    }
+
+    fn stop_one(&mut self) {
+        let open: Vec<usize> = (0..self.managers.len())
+            .filter(|m| self.managers[*m].alive && !self.managers[*m].stopping)
+            .collect();
+        if let Some(manager) = self.stage.chance.pick(&open) {
+            self.stop_manager(manager);
+            self.stage.within(0, 2 * SECOND, Event::Restart(Process::Manager(manager)));
+        }
+    }
+
+    /// A manager is there no more. Its record and the nodes' ends of its links may outlive it.
+    pub(super) fn end_manager(&mut self, manager: usize) {
+        self.managers[manager].alive = false;
+        self.managers[manager].open = false;
+        for link in 0..self.links.len() {
+            if self.links[link].manager == manager {
+                let closed = self.managers[manager]
+                    .peers
+                    .get(&self.links[link].key)
+                    .is_some_and(|peer| peer.link == Some(link) && peer.state.is_closed());
+                if closed {
+                    // The end of a stream that said Close arrives behind it.
+                    self.notice(link, Side::Manager);
+                } else {
+                    self.break_link(link);
+                    self.links[link].manager_up = false;
+                }
+            }
+        }
+    }
+
+    fn forget_and_replace(&mut self, process: Process) {
+        self.stage.within(MILLI, LEASE, Event::Unregister(process));
+        // A node's successor waits until the record is gone; a manager's has another id.
+        let (low, high) = match process {
+            Process::Node(_) => (LEASE, 3 * SECOND),
+            Process::Manager(_) => (0, 2 * SECOND),
+        };
+        self.stage.within(low, high, Event::Restart(process));
+    }
+}

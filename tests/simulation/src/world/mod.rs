@@ -1,0 +1,192 @@
+//! A schedule: who there is, what happens to them, and when it ends.
+//!
+//! In reading order: `links` is what connects managers and nodes; `manager_side` and `node_side` are the two
+//! halves of a link; `shards` turns event loops and reads what clients got; `clients` lets them act;
+//! `faults` is what goes wrong; `members` is processes and registry; `ending` checks what has to hold at the
+//! end.
+
+mod clients;
+mod ending;
+mod faults;
+mod links;
+mod manager_side;
+mod members;
+mod node_side;
+mod shards;
+
+use crate::{
+    findings::Report,
+    manager::Manager,
+    naive::Naive,
+    node::Node,
+    pipe::Link,
+    registry::Registry,
+    stage::{BEGIN, Event, MILLI, Process, SECOND, Stage},
+    truth::{Target, APPS, ROOMS, USERS},
+};
+
+/// How long nothing goes wrong at the end: longer than any lease, back-off, lag and readiness together.
+const CALM: u64 = 7 * SECOND;
+
+/// See the file.
+#[derive(Debug)]
+pub(crate) struct World {
+    seed: u64,
+    stage: Stage,
+    registry: Registry,
+    managers: Vec<Manager>,
+    nodes: Vec<Node>,
+    links: Vec<Link>,
+    /// The process at each node's address.
+    places: Vec<usize>,
+    /// Until when a manager and a place cannot reach each other.
+    partitions: Vec<(usize, usize, u64)>,
+    /// From here on nothing goes wrong any more.
+    calm_at: u64,
+    push_every: u64,
+    fault_every: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, naive: Option<Naive>) -> Self {
+        let mut stage = Stage::new(seed, naive);
+        let chance = &mut stage.chance;
+        let calm_at = BEGIN + chance.between(4 * SECOND, 9 * SECOND);
+        let push_every = chance.pick(&[40 * MILLI, 150 * MILLI, 500 * MILLI]).unwrap_or(SECOND);
+        let fault_every = chance.pick(&[200 * MILLI, 600 * MILLI, 2 * SECOND]).unwrap_or(SECOND);
+        Self {
+            seed,
+            stage,
+            registry: Registry::default(),
+            managers: Vec::new(),
+            nodes: Vec::new(),
+            links: Vec::new(),
+            places: Vec::new(),
+            partitions: Vec::new(),
+            calm_at,
+            push_every,
+            fault_every,
+        }
+    }
+
+    pub(crate) fn run(mut self) -> Report {
+        let (managers, places) = (self.stage.chance.between(1, 3), self.stage.chance.between(1, 3));
+        for place in 0..places as usize {
+            self.places.push(usize::MAX);
+            self.start_node(place);
+        }
+        for _ in 0..managers {
+            self.start_manager();
+        }
+        self.stage.within(0, SECOND, Event::ClientActs);
+        self.stage.within(SECOND, 2 * SECOND, Event::Fault);
+        let end = self.calm_at + CALM;
+        while let Some(event) = self.stage.next(end) {
+            self.happen(event);
+        }
+        self.end();
+        Report {
+            seed: self.seed,
+            violations: self.stage.findings.violations,
+            counts: self.stage.findings.counts,
+        }
+    }
+
+    fn is_calm(&self) -> bool {
+        self.stage.now >= self.calm_at
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Push(manager) => self.push(manager),
+            Event::Settle(manager) => {
+                if self.managers[manager].alive {
+                    self.managers[manager].on_time(&mut self.stage);
+                }
+            }
+            Event::MayTakePushes(manager) => self.may_take_pushes(manager),
+            Event::Stopped(manager) => self.stopped(manager),
+            Event::Dial { manager, key } => self.dial(manager, key),
+            Event::Pump(link) => self.pump(link),
+            Event::Arrive { link, side } => self.arrive(link, side),
+            Event::Notice { link, side } => self.notice(link, side),
+            Event::Acknowledge(link) => self.acknowledge(link),
+            Event::Beat(link) => self.beat(link),
+            Event::Turn { node, shard } => self.turn(node, shard),
+            Event::Sweep(node) => self.sweep(node),
+            Event::MayTakeClients(node) => self.may_take_clients(node),
+            Event::ClientActs => self.clients_act(),
+            Event::Writable { node, shard, client } => self.writable(node, shard, client),
+            Event::Fault => self.fault(),
+            Event::Register(process) => self.register(process),
+            Event::Unregister(process) => self.unregister(process),
+            Event::Learn(process, news) => self.learn(process, news),
+            Event::Restart(process) => self.restart(process),
+            Event::LateInterest { node, shard, keys } => self.late_interest(node, shard, &keys),
+            Event::Alone { node, batch } => self.alone(node, batch),
+            Event::ShardFrame { link, shard, frame } => self.shard_frame(link, shard, frame),
+        }
+    }
+
+    /// A manager accepts one message, or a burst.
+    fn push(&mut self, manager: usize) {
+        if !self.managers[manager].open || self.is_calm() {
+            return;
+        }
+        let burst = if self.stage.chance.one_in(8) { self.stage.chance.between(5, 25) } else { 1 };
+        for _ in 0..burst {
+            if !self.managers[manager].answers.has_nodes() {
+                break;
+            }
+            let target = self.target();
+            let accepted_at = self.managers[manager].push(&mut self.stage, target);
+            self.nobody_claimed(manager, accepted_at);
+        }
+        self.pump_all(manager);
+        let pause = self.push_every;
+        self.stage.within(0, 2 * pause, Event::Push(manager));
+    }
+
+    /// No `as_of` that was quoted may cover a message that is accepted only now.
+    fn nobody_claimed(&mut self, manager: usize, accepted_at: u64) {
+        let id = self.managers[manager].id;
+        for node in self.nodes.iter_mut().filter(|node| node.alive) {
+            node.note_knowledge(id, self.stage.now);
+            let claimed = node.numbers.claimed;
+            if accepted_at <= claimed && !node.numbers.is_exempt(id) {
+                let what = format!("{} quoted as_of {claimed}, now m{manager} accepts at {accepted_at}", node.name);
+                self.stage.broken(crate::findings::Check::AsOf, what);
+            }
+        }
+    }
+
+    fn target(&mut self) -> Target {
+        let chance = &mut self.stage.chance;
+        // Most of it in one tenant and one room, so that messages meet members.
+        let app = if chance.one_in(5) { 1 } else { 0 };
+        let room = chance.below(ROOMS.len() as u64) as usize;
+        let user = chance.below(USERS.len() as u64) as usize;
+        debug_assert!(app < APPS.len());
+        match chance.below(10) {
+            0 => Target::User { app, user },
+            1 => Target::Users { app, users: vec![user, (user + 1) % USERS.len()] },
+            2 => Target::App { app },
+            3 => Target::Everyone,
+            _ => Target::Room { app, room },
+        }
+    }
+
+    /// Whether a manager reaches a place.
+    fn reaches(&mut self, manager: usize, place: usize) -> bool {
+        let now = self.stage.now;
+        self.partitions.retain(|(_, _, until)| *until > now);
+        !self.partitions.iter().any(|(m, p, _)| (*m, *p) == (manager, place))
+    }
+
+    fn is_alive(&self, process: Process) -> bool {
+        match process {
+            Process::Manager(manager) => self.managers[manager].alive,
+            Process::Node(node) => self.nodes[node].alive,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Shards' event loops, and what clients read. Checks what each client was sent as it comes.
+
+use connect_node::key::Key;
+use pushcast_proto::client::v1::{Push, server_frame::Frame};
+
+use super::World;
+use crate::{
+    client::{Client, Received},
+    findings::Check,
+    naive::Naive,
+    node::{Node, Seat},
+    quotes::{self, Quote},
+    stage::{Event, MILLI, Stage},
+    truth::{APPS, Id, Position, ROOMS, Target, USERS},
+};
+
+impl World {
+    /// What follows whenever something came into a node: its own inbox is looked at, and the loops that were
+    /// woken will turn.
+    pub(super) fn look(&mut self, node: usize) {
+        let me = &mut self.nodes[node];
+        me.numbers.look(&mut self.stage, &me.name);
+        for shard in 0..self.nodes[node].seats.len() {
+            if self.nodes[node].seats[shard].take_wake() {
+                self.turn_soon(node, shard);
+            }
+        }
+        self.acknowledge_placed(node);
+    }
+
+    pub(super) fn turn_soon(&mut self, node: usize, shard: usize) {
+        let lag = if self.is_calm() { 3 * MILLI } else { self.nodes[node].seats[shard].lag };
+        let at = self.stage.now + self.stage.chance.between(0, lag);
+        let seat = &mut self.nodes[node].seats[shard];
+        if at < seat.turns_at {
+            seat.turns_at = at;
+            self.stage.at(at, Event::Turn { node, shard });
+        }
+    }
+
+    /// One turn of a shard's loop; sometimes others get their turn in the middle of its flush.
+    pub(super) fn turn(&mut self, node: usize, shard: usize) {
+        let now = self.nodes[node].now(&self.stage);
+        let me = &mut self.nodes[node];
+        if !me.alive {
+            return;
+        }
+        let seat = &mut me.seats[shard];
+        seat.turns_at = u64::MAX;
+        if !seat.flushing {
+            seat.shard.deliver(now);
+        }
+        let budget = if self.stage.chance.one_in(4) { 1 } else { 256 };
+        seat.flushing = seat.shard.flush(budget, now);
+        if seat.flushing {
+            self.turn_soon(node, shard);
+        } else {
+            seat.shard.end_turn();
+            self.quote_marks(node, shard);
+        }
+        self.after_shard(node, shard);
+    }
+
+    pub(super) fn sweep(&mut self, node: usize) {
+        let now = self.nodes[node].now(&self.stage);
+        if !self.nodes[node].alive {
+            return;
+        }
+        for shard in 0..self.nodes[node].seats.len() {
+            let seat = &mut self.nodes[node].seats[shard];
+            if !seat.shard.is_empty() {
+                seat.shard.sweep(now);
+                self.after_shard(node, shard);
+                self.turn_soon(node, shard);
+            }
+        }
+        if self.stage.chance.one_in(8) {
+            for ingest in &self.nodes[node].ingests {
+                ingest.expire(self.stage.now, 120_000 * MILLI);
+            }
+        }
+        self.stage.at(self.stage.now + 250 * MILLI, Event::Sweep(node));
+    }
+
+    /// Reads what clients were sent, and sees who left the tables.
+    pub(super) fn after_shard(&mut self, node: usize, shard: usize) {
+        let arrival = self.nodes[node].seats[shard].shard.placed_arrival();
+        let before = std::mem::replace(&mut self.nodes[node].seats[shard].newest_arrival, arrival);
+        if arrival < before {
+            let what = format!("{} placed up to {before}, then {arrival}", self.nodes[node].name);
+            self.stage.broken(Check::Arrivals, what);
+        }
+        for client in 0..self.nodes[node].seats[shard].clients.len() {
+            self.read(node, shard, client);
+            let Seat { shard, clients, .. } = &mut self.nodes[node].seats[shard];
+            let client = &mut clients[client];
+            if client.from.is_some()
+                && client.is_open()
+                && shard.tables().identity(client.key.index).is_none()
+            {
+                client.end(&crate::numbers::position_of(shard.marks()));
+            }
+        }
+        self.look(node);
+    }
+
+    pub(super) fn read(&mut self, node: usize, shard: usize, index: usize) {
+        let client = &self.nodes[node].seats[shard].clients[index];
+        self.stage.findings.counts.refused_sends += client.socket.take_refused();
+        if client.socket.received().borrow().is_empty() {
+            return;
+        }
+        for received in client.take_frames() {
+            let who = self.name(node, shard, index);
+            match received {
+                Received::Close => {}
+                Received::Unreadable => {
+                    self.stage.broken(Check::Deliveries, format!("{who} got a frame it cannot read"));
+                }
+                Received::Frame(frame) => self.read_frame(node, shard, index, frame.frame, &who),
+            }
+        }
+    }
+
+    fn read_frame(&mut self, node: usize, shard: usize, index: usize, frame: Option<Frame>, who: &str) {
+        match frame {
+            Some(Frame::Push(push)) => {
+                let client = &mut self.nodes[node].seats[shard].clients[index];
+                match identify(&self.stage, client, &push) {
+                    Ok(id) => quotes::delivered(&mut self.stage, client, id, who),
+                    Err(what) => self.stage.broken(Check::Deliveries, format!("{who} got {what}")),
+                }
+            }
+            Some(Frame::Connected(connected)) => {
+                let position = wire_position(&connected.position);
+                self.nodes[node].seats[shard].clients[index].from.get_or_insert(position.clone());
+                let quote = Quote { position, as_of: connected.as_of * MILLI };
+                self.quoted(node, shard, index, &quote, who);
+            }
+            Some(Frame::Heartbeat(beat)) => {
+                let told = Quote { position: wire_position(&beat.position), as_of: beat.as_of * MILLI };
+                let quote = self.nodes[node].quote(&self.stage, shard, told);
+                self.quoted(node, shard, index, &quote, who);
+                self.nodes[node].seats[shard].clients[index].owes_pong = true;
+            }
+            Some(Frame::Ok(done)) => {
+                let client = &mut self.nodes[node].seats[shard].clients[index];
+                let awaited = client.awaited.pop_front().unwrap_or_default();
+                let awaited: Vec<_> = awaited.iter().map(|room| ROOMS[*room]).collect();
+                if awaited != done.rooms {
+                    let what = format!("{who} was told it is in {:?}, it is in {awaited:?}", done.rooms);
+                    self.stage.broken(Check::Deliveries, what);
+                }
+            }
+            other => self.stage.broken(Check::Deliveries, format!("{who} got {other:?}")),
+        }
+    }
+
+    fn quoted(&mut self, node: usize, shard: usize, index: usize, quote: &Quote, who: &str) {
+        let Node { seats, numbers, .. } = &mut self.nodes[node];
+        quotes::quoted(&mut self.stage, numbers, &mut seats[shard].clients[index], quote, who);
+    }
+
+    /// Now and then: where a shard is, taken as told to every client that nothing waits for.
+    fn quote_marks(&mut self, node: usize, shard: usize) {
+        if !self.stage.chance.one_in(6) {
+            return;
+        }
+        for index in 0..self.nodes[node].seats[shard].clients.len() {
+            self.read(node, shard, index);
+            let seat = &self.nodes[node].seats[shard];
+            let client = &seat.clients[index];
+            if client.from.is_none() || !client.is_open() || client.socket.refuses() {
+                continue;
+            }
+            let as_of = seat.shard.marks().as_of(self.stage.now) / MILLI * MILLI;
+            let quote = self.nodes[node].quote(&self.stage, shard, Quote { position: seat.placed(), as_of });
+            let who = self.name(node, shard, index);
+            let Node { seats, numbers, .. } = &mut self.nodes[node];
+            let client = &mut seats[shard].clients[index];
+            quotes::could_be_quoted(&mut self.stage, numbers, client, &quote, &who);
+        }
+    }
+
+    pub(super) fn late_interest(&mut self, node: usize, shard: usize, keys: &[Key]) {
+        debug_assert!(self.stage.is(Naive::LateInterest));
+        let now = self.nodes[node].now(&self.stage);
+        let seat = &mut self.nodes[node].seats[shard];
+        // Nothing is queued after this, so that nothing is lost in what `subscribe` hands out.
+        seat.shard.deliver(now);
+        seat.inbox.subscribe(keys, &mut connect_node::inbox::Taken::default());
+        self.after_shard(node, shard);
+        self.turn_soon(node, shard);
+    }
+
+    pub(super) fn name(&self, node: usize, shard: usize, client: usize) -> String {
+        format!("client {client} of shard {shard} of {}", self.nodes[node].instance)
+    }
+}
+
+/// Which message a push frame is, if it says of it what is so.
+fn identify(stage: &Stage, client: &Client, push: &Push) -> Result<Id, String> {
+    let content = if push.text.is_empty() { &push.content[..] } else { push.text.as_bytes() };
+    let id = Id::of_content(content).ok_or_else(|| format!("an unknown content: {push:?}"))?;
+    let accepted = stage.truth.message(id).ok_or_else(|| format!("{id}, which nobody accepted"))?;
+    let manager = format!("{:016x}", stage.truth.managers[id.manager].id);
+    let (room, user) = match &accepted.target {
+        Target::Room { room, .. } => (ROOMS[*room], ""),
+        Target::User { .. } | Target::Users { .. } => ("", USERS[client.user]),
+        Target::App { .. } | Target::Everyone => ("", ""),
+    };
+    let naive = stage.naive.is_some() && push.manager.is_empty();
+    let same = (push.manager.as_str(), push.seq) == (manager.as_str(), id.seq)
+        && push.message_id == format!("{manager}-{}", id.seq);
+    debug_assert!(client.app < APPS.len());
+    if (same || naive) && (push.room_id.as_str(), push.user_id.as_str()) == (room, user) {
+        Ok(id)
+    } else {
+        Err(format!("{id} as {push:?}"))
+    }
+}
+
+fn wire_position(position: &std::collections::BTreeMap<String, u64>) -> Position {
+    let of = |(id, seq): (&String, &u64)| Some((u64::from_str_radix(id, 16).ok()?, *seq));
+    let mut position: Vec<_> = position.iter().filter_map(of).collect();
+    position.sort_unstable();
+    Position(position)
+}
