@@ -39,11 +39,12 @@ impl fmt::Display for ManagerId {
 impl FromStr for ManagerId {
     type Err = InvalidManagerId;
 
-    /// Strict: exactly 16 digits, lower case, so that one id has one spelling.
+    /// Strict: exactly 16 digits, lower case, not all 0, so that one id has one spelling.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         match u64::from_str_radix(text, 16) {
-            Ok(number) if digits && text.len() == 16 => Ok(Self(number)),
+            // 0 is nobody, on the wire too.
+            Ok(number) if number != 0 && digits && text.len() == 16 => Ok(Self(number)),
             _ => Err(InvalidManagerId(text.chars().take(32).collect())),
         }
     }

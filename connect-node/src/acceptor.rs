@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use socket2::SockRef;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time};
 use tracing::warn;
 
 use crate::{readiness::Admission, shard::thread::ShardHandle};
@@ -27,18 +27,33 @@ pub(crate) fn run(
 }
 
 async fn accept(listener: TcpListener, shards: Vec<ShardHandle>, admission: Arc<Admission>) {
-    for shard in shards.iter().cycle() {
+    let mut turn = 0;
+    let mut failing = false;
+    loop {
         let socket = match listener.accept().await.and_then(|(socket, _)| socket.into_std()) {
             Ok(socket) => socket,
             // The client went away while it waited to be accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
-                warn!(%error, "Cannot accept clients.");
-                tokio::time::sleep(OUT_OF_FILES).await;
+                if !std::mem::replace(&mut failing, true) {
+                    warn!(%error, "Cannot accept clients; trying on.");
+                }
+                time::sleep(OUT_OF_FILES).await;
                 continue;
             }
         };
-        if !shard.serve(socket, admission.permit()).await {
+        failing = false;
+        let Some(permit) = admission.permit() else { continue };
+        let mut offered = Some((socket, permit));
+        // A shard that is behind is passed over; only if all are, this one waits.
+        for _ in 0..shards.len() {
+            turn = (turn + 1) % shards.len();
+            let Some((socket, permit)) = offered.take() else { break };
+            offered = shards[turn].try_serve(socket, permit);
+        }
+        if let Some((socket, permit)) = offered
+            && !shards[turn].serve(socket, permit).await
+        {
             return;
         }
     }

@@ -9,11 +9,13 @@ use pushcast_proto::connectnode::v1::{Ack, UserCounts};
 
 use crate::placement::Placement;
 
-/// Messages one Ack may cover: 64 Ki small varints keep the frame near 64 KiB.
+/// Messages one Ack may cover, and users of one Ack: 64 Ki varints each keep the frame far below the 2 MiB that
+/// a link takes.
 const MAX_ACK_MESSAGES: usize = 64 * 1024;
+const MAX_ACK_USERS: usize = 64 * 1024;
 
-/// Counts kept for a manager that does not confirm: at 4 bytes each 4 MiB, ten seconds of 100,000/s.
-/// Beyond it the oldest are told as 0 if they have to be repeated.
+/// Counts kept for a manager that does not confirm, those per user included: at 16 bytes each 16 MiB, ten
+/// seconds of 100,000/s. Beyond it the oldest are told as 0 if they have to be repeated.
 const MAX_KEPT: usize = 1024 * 1024;
 
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub(crate) struct Acks {
     /// Placed and not yet confirmed, consecutive up to `placed`, gaps left out.
     kept: VecDeque<Placed>,
     by_user: VecDeque<UserCounts>,
+    /// Users in `by_user`.
+    users: usize,
     placed: u64,
     sent: u64,
     confirmed: u64,
@@ -90,7 +94,7 @@ impl Acks {
         self.confirmed = self.confirmed.max(seq.min(self.placed));
         let confirmed = self.confirmed;
         while self.kept.pop_front_if(|placed| placed.seq <= confirmed).is_some() {}
-        while self.by_user.pop_front_if(|counts| counts.seq <= confirmed).is_some() {}
+        self.forget_users(confirmed);
     }
 
     /// The next acknowledgement to send, if anything was placed since the last one.
@@ -104,18 +108,35 @@ impl Acks {
         }
         let from = self.kept.partition_point(|placed| placed.seq <= self.sent);
         let first_seq = self.kept.get(from).map_or(self.placed + 1, |placed| placed.seq);
-        let run: Vec<u32> = self
+        let (by_user, before) = self.users_from(first_seq);
+        let recipients: Vec<u32> = self
             .kept
             .range(from..)
             .take(MAX_ACK_MESSAGES)
             .enumerate()
-            .take_while(|(offset, placed)| placed.seq == first_seq + *offset as u64)
+            .take_while(|(offset, placed)| placed.seq == first_seq + *offset as u64 && placed.seq < before)
             .map(|(_, placed)| placed.recipients)
             .collect();
-        let last = if run.is_empty() { self.placed } else { first_seq + run.len() as u64 - 1 };
-        let by_user = self.by_user.iter().filter(|c| c.seq >= first_seq && c.seq <= last).cloned().collect();
-        self.sent = last;
-        Some(Ack { first_seq, recipients: run, by_user })
+        let end = first_seq + recipients.len() as u64;
+        self.sent = if recipients.is_empty() { self.placed } else { end - 1 };
+        let by_user = by_user.into_iter().take_while(|counts| counts.seq < end).collect();
+        Some(Ack { first_seq, recipients, by_user })
+    }
+
+    /// The counts per user from `first_seq` on, as many as one Ack takes, and the seq before which it has to
+    /// end for that.
+    fn users_from(&self, first_seq: u64) -> (Vec<UserCounts>, u64) {
+        let from = self.by_user.partition_point(|counts| counts.seq < first_seq);
+        let mut taken = Vec::new();
+        let mut users = 0;
+        for counts in self.by_user.range(from..) {
+            users += counts.recipients.len();
+            if users > MAX_ACK_USERS && !taken.is_empty() {
+                return (taken, counts.seq);
+            }
+            taken.push(counts.clone());
+        }
+        (taken, u64::MAX)
     }
 
     /// What was placed since the last call.
@@ -148,7 +169,10 @@ impl Acks {
                             self.arrived.without_users += u64::from(recipients == 0);
                         }
                     }
-                    self.by_user.extend(placement.take_by_user());
+                    for counts in placement.take_by_user() {
+                        self.users += counts.recipients.len();
+                        self.by_user.push_back(counts);
+                    }
                 }
                 Some(InFlight::Gap { to }) => self.placed = *to,
                 Some(InFlight::Batch(_)) | None => break,
@@ -160,12 +184,17 @@ impl Acks {
 
     /// What was never sent is always kept: it is bounded by what the link lets in.
     fn bound(&mut self) {
-        while self.kept.len() > MAX_KEPT
+        while self.kept.len() + self.users > MAX_KEPT
             && let Some(placed) = self.kept.pop_front_if(|placed| placed.seq <= self.sent)
         {
             self.dropped = placed.seq;
+            self.forget_users(placed.seq);
         }
-        let dropped = self.dropped;
-        while self.by_user.pop_front_if(|counts| counts.seq <= dropped).is_some() {}
+    }
+
+    fn forget_users(&mut self, through: u64) {
+        while let Some(counts) = self.by_user.pop_front_if(|counts| counts.seq <= through) {
+            self.users -= counts.recipients.len();
+        }
     }
 }

@@ -5,8 +5,6 @@
 pub(crate) enum CloseReason {
     /// The node drains.
     Restarting,
-    /// The node has no room.
-    Overloaded,
     /// The peer broke the WebSocket protocol.
     Protocol,
     /// A text frame on the binary subprotocol, or the reverse.
@@ -27,9 +25,8 @@ pub(crate) enum CloseReason {
 
 impl CloseReason {
     /// All reasons, for metrics that start at 0.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Restarting,
-        Self::Overloaded,
         Self::Protocol,
         Self::WrongType,
         Self::NotUtf8,
@@ -44,7 +41,6 @@ impl CloseReason {
     pub(crate) fn code(self) -> Option<u16> {
         match self {
             Self::Restarting => Some(1012),
-            Self::Overloaded => Some(1013),
             Self::Protocol => Some(1002),
             Self::WrongType => Some(1003),
             Self::NotUtf8 => Some(1007),
@@ -60,7 +56,6 @@ impl CloseReason {
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Restarting => "node restarting",
-            Self::Overloaded => "overloaded",
             Self::Protocol => "protocol error",
             Self::WrongType => "wrong frame type for the subprotocol",
             Self::NotUtf8 => "text is not UTF-8",

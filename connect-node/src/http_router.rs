@@ -3,10 +3,17 @@
 use std::sync::Arc;
 
 use axum::{Router, http::StatusCode};
-use pushcast_common::{registry::State, telemetry};
+use pushcast_common::{
+    registry::{Snapshot, State},
+    telemetry,
+};
 use serde_json::json;
+use tokio::sync::watch;
 
-use crate::{ingest::Ingest, readiness::Admission};
+use crate::{
+    ingest::Ingest,
+    readiness::{Admission, missing_managers},
+};
 
 /// Where a node can be reached.
 #[derive(Debug, Clone)]
@@ -21,6 +28,7 @@ pub(crate) fn operations(
     node_id: String,
     admission: Arc<Admission>,
     ingest: Arc<Ingest>,
+    registered: watch::Receiver<Snapshot>,
     addresses: Addresses,
 ) -> Router {
     telemetry::router(move || {
@@ -28,11 +36,13 @@ pub(crate) fn operations(
         let ready = state == State::Ready;
         let managers = ingest.managers();
         let links = managers.iter().filter(|manager| manager.linked).count();
+        let missing = missing_managers(&ingest, &registered.borrow().clone());
         let body = json!({
             "ready": ready,
             "state": state.as_str(),
             "node_id": node_id,
             "links": links,
+            "missing_managers": missing,
             "grpc_addr": addresses.grpc,
             "http_addr": addresses.http,
             "ws_addr": addresses.ws,

@@ -25,6 +25,9 @@ pub const MAX_UNPLACED_BYTES: usize = 1024 * 1024;
 /// it accepted while this node could not be linked is pending here. As much as a window will hold.
 const FILL_BYTES: u64 = 64 << 20;
 
+/// How far a manager's clock may be behind this node's, microseconds (DESIGN 6, rule 10).
+const CLOCK_ALLOWANCE: u64 = 5_000_000;
+
 /// Without a registry a manager without a link counts as gone after this time, microseconds.
 const STATIC_GONE_AFTER: u64 = 10_000_000;
 
@@ -200,7 +203,9 @@ impl Ingest {
         let due = state.due;
         let mut placement =
             Placement::new(batch, Some(owner.manager), arrivals + 1, skip, self.inboxes.len(), placed);
-        placement.withhold(|message| message.seq <= due && message.accepted_at < open_since);
+        placement.withhold(|message| {
+            message.seq <= due && message.accepted_at < open_since.saturating_sub(CLOCK_ALLOWANCE)
+        });
         let placement = Arc::new(placement);
         state.acks.offered(Arc::clone(&placement));
         inner.arrivals += new as u64;
@@ -246,7 +251,7 @@ impl Ingest {
         let state = inner.owned(owner)?;
         let received = state.received.ok_or(IngestError::NotStarted)?;
         if sent_seq != received {
-            return Err(IngestError::Hole { expected: received + 1, got: sent_seq + 1 });
+            return Err(IngestError::Hole { expected: received + 1, got: sent_seq.saturating_add(1) });
         }
         state.acks.confirm(acked_seq);
         state.through = state.through.max(through);

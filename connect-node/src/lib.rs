@@ -33,5 +33,4 @@ pub mod shard;
 
 pub use config::Config;
 pub use metrics::ShardMetrics;
-pub use readiness::Permit;
 pub use run::{Listeners, RunError, run};

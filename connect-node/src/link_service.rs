@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
-use tracing::{Span, debug, info, info_span, warn};
+use tracing::{Span, info, info_span, warn};
 
 use crate::{
     ingest::{Ingest, IngestError, Owner},
@@ -49,6 +49,9 @@ pub(crate) struct Link {
     owner: Option<Owner>,
     heartbeat: Interval,
     alive: Liveness,
+    opened: Instant,
+    /// Not read, because the shards have too much of it to place.
+    paused: bool,
     span: Span,
     ended: bool,
     counters: Counters,
@@ -58,6 +61,7 @@ struct Counters {
     links: Gauge,
     duplicates: Counter,
     lost: Counter,
+    pauses: Counter,
 }
 
 /// Judges by bytes whether the manager still lives.
@@ -94,6 +98,7 @@ impl Link {
             links: gauge!("connect_node_links"),
             duplicates: counter!("connect_node_duplicates_dropped_total"),
             lost: counter!("connect_node_lost_messages_total"),
+            pauses: counter!("connect_node_link_pauses_total"),
         };
         Self {
             shared,
@@ -103,6 +108,8 @@ impl Link {
             owner: None,
             heartbeat,
             alive: Liveness { read, seen: 0, since: Instant::now() },
+            opened: Instant::now(),
+            paused: false,
             span: Span::none(),
             ended: false,
             counters,
@@ -121,6 +128,10 @@ impl Link {
                 Err(error) => return self.end(&error.into()),
             }
             let has_room = self.has_room();
+            if self.paused == has_room {
+                self.paused = !has_room;
+                self.counters.pauses.increment(u64::from(self.paused));
+            }
             let event = tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => Event::Stop,
@@ -137,7 +148,8 @@ impl Link {
                 Event::Heartbeat => self.on_heartbeat(!has_room),
                 Event::Frame(Some(Ok(frame))) => self.on_frame(frame),
                 Event::Frame(Some(Err(status))) => {
-                    debug!(parent: &self.span, %status, "Link broke.");
+                    counter!("connect_node_link_errors_total", "reason" => "broken").increment(1);
+                    info!(parent: &self.span, %status, "Link broke.");
                     self.ended = true;
                     return None;
                 }
@@ -167,8 +179,9 @@ impl Link {
     }
 
     fn on_heartbeat(&mut self, excused: bool) -> Result<Option<LinkResponse>, LinkError> {
-        if self.alive.is_silent(excused) {
-            return Err(LinkError::Invalid("nothing came from the manager for 3 s"));
+        let no_hello = self.owner.is_none() && self.opened.elapsed() >= SILENCE;
+        if no_hello || self.alive.is_silent(excused) {
+            return Err(LinkError::Silent);
         }
         let Some(owner) = self.owner else { return Ok(None) };
         Ok(Some(link_state::heartbeat(owner, &self.shared.ingest, now_micros())?))
@@ -206,19 +219,22 @@ impl Link {
     /// Ends the link with the reason, told to the manager as the stream's status.
     fn end(&mut self, error: &LinkError) -> Option<Result<LinkResponse, Status>> {
         self.ended = true;
-        let status = match error {
+        let (reason, status) = match error {
             LinkError::Ingest(IngestError::Superseded) => {
                 info!(parent: &self.span, "A newer link of this manager took over.");
+                // Both links share the wake-up; what this one took was meant for the other.
+                self.placed.notify_one();
                 return Some(Err(Status::aborted(error.to_string())));
             }
-            LinkError::Ingest(IngestError::Hole { .. }) => Status::data_loss(error.to_string()),
+            LinkError::Ingest(IngestError::Hole { .. }) => ("hole", Status::data_loss(error.to_string())),
+            LinkError::Silent => ("silent", Status::deadline_exceeded(error.to_string())),
             LinkError::Ingest(IngestError::NotStarted)
             | LinkError::OutOfTurn { .. }
             | LinkError::UnknownFrame
             | LinkError::Invalid(_)
-            | LinkError::Batch(_) => Status::invalid_argument(error.to_string()),
+            | LinkError::Batch(_) => ("protocol", Status::invalid_argument(error.to_string())),
         };
-        counter!("connect_node_link_errors_total").increment(1);
+        counter!("connect_node_link_errors_total", "reason" => reason).increment(1);
         warn!(parent: &self.span, %error, "Link ended.");
         Some(Err(status))
     }

@@ -32,6 +32,9 @@ pub enum LinkError {
         /// What may come.
         expected: &'static str,
     },
+    /// Not one byte came for 3 s, or no Hello.
+    #[error("nothing came from the manager for 3 s")]
+    Silent,
     /// A frame without content, or of a kind this version does not know.
     #[error("a frame of no known kind")]
     UnknownFrame,

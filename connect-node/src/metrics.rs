@@ -26,6 +26,10 @@ pub(crate) fn describe() {
         "connect_node_flushes_total",
         "Sends to sockets; each carries everything that was pending."
     );
+    describe_counter!(
+        "connect_node_link_pauses_total",
+        "Times a link was not read because the shards had too much of it to place."
+    );
     describe_counter!("connect_node_slow_closes_total", "Connections closed because they took too little.");
     describe_counter!(
         "connect_node_duplicates_dropped_total",
@@ -37,7 +41,7 @@ pub(crate) fn describe() {
     );
     describe_counter!(
         "connect_node_link_errors_total",
-        "Links ended because the manager said what it may not say."
+        "Links that ended otherwise than by Close or a newer link: broken, silent, hole (a seq was missing), protocol (the manager said what it may not say)."
     );
     describe_counter!(
         "connect_node_link_wait_expired_total",
@@ -58,6 +62,9 @@ pub(crate) fn describe() {
     for reason in CloseReason::ALL {
         counter!("connect_node_closed_total", "code" => reason.label()).increment(0);
     }
+    for reason in ["broken", "silent", "hole", "protocol"] {
+        counter!("connect_node_link_errors_total", "reason" => reason).increment(0);
+    }
     for reason in ["not_ready", "draining", "full"] {
         counter!("connect_node_upgrades_refused_total", "reason" => reason).increment(0);
     }
@@ -69,7 +76,7 @@ pub(crate) fn describe() {
         "connect_node_slow_closes_total",
         "connect_node_duplicates_dropped_total",
         "connect_node_lost_messages_total",
-        "connect_node_link_errors_total",
+        "connect_node_link_pauses_total",
         "connect_node_link_wait_expired_total",
     ] {
         counter!(name).increment(0);

@@ -23,7 +23,7 @@ pub struct Placement {
     deliver_from: usize,
     remaining: AtomicU32,
     recipients: Box<[AtomicU32]>,
-    /// Of messages to several users: index and connections per user.
+    /// Of messages to several users: index and connections per user, ascending.
     by_user: Mutex<Vec<(usize, Vec<u32>)>>,
     placed: Arc<Notify>,
 }
@@ -93,10 +93,10 @@ impl Placement {
     /// A shard placed the message to several users at `index`; `connections` is per user, in their order.
     pub fn count_by_user(&self, index: usize, connections: &[u32]) {
         let mut by_user = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, counts)) = by_user.iter_mut().find(|(at, _)| *at == index) {
-            counts.iter_mut().zip(connections).for_each(|(sum, n)| *sum += n);
-        } else {
-            by_user.push((index, connections.to_vec()));
+        match by_user.binary_search_by_key(&index, |(at, _)| *at) {
+            Ok(at) => by_user[at].1.iter_mut().zip(connections).for_each(|(sum, n)| *sum += n),
+            // Shards go upwards: nearly always the end.
+            Err(at) => by_user.insert(at, (index, connections.to_vec())),
         }
     }
 
@@ -120,8 +120,7 @@ impl Placement {
     /// Counts per user of the messages to several users, in the order of seqs. A message that nobody here
     /// was for is left out.
     pub(crate) fn take_by_user(&self) -> Vec<UserCounts> {
-        let mut by_user = std::mem::take(&mut *self.by_user.lock().unwrap_or_else(PoisonError::into_inner));
-        by_user.sort_unstable_by_key(|(index, _)| *index);
+        let by_user = std::mem::take(&mut *self.by_user.lock().unwrap_or_else(PoisonError::into_inner));
         by_user
             .into_iter()
             .map(|(index, recipients)| UserCounts { seq: self.batch.message(index).seq, recipients })

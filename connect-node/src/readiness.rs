@@ -1,6 +1,7 @@
 //! Whether this node takes clients: a latch that only the drain ends, and a bound on connections.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
@@ -9,7 +10,10 @@ use std::{
 };
 
 use metrics::{counter, gauge};
-use pushcast_common::registry::{Snapshot, Source, State};
+use pushcast_common::{
+    id::ManagerId,
+    registry::{Snapshot, Source, State},
+};
 use tokio::{
     sync::{Notify, watch},
     time::{self, Instant},
@@ -20,6 +24,9 @@ use crate::ingest::Ingest;
 
 /// How often the start conditions are looked at until they hold; a start takes seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Sockets beyond 105 % of the clients, so that small limits leave room to answer 503.
+const SPARE_SOCKETS: usize = 16;
 
 /// Why an upgrade is refused with 503.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +58,10 @@ impl Refusal {
 #[derive(Debug)]
 pub(crate) struct Admission {
     state: AtomicU8,
+    /// Accepted sockets, those that still speak HTTP included.
     sockets: AtomicUsize,
+    /// Sockets that became WebSockets.
+    clients: AtomicUsize,
     max_connections: usize,
     emptied: Notify,
 }
@@ -65,6 +75,7 @@ impl Admission {
         Self {
             state: AtomicU8::new(STARTING),
             sockets: AtomicUsize::new(0),
+            clients: AtomicUsize::new(0),
             max_connections,
             emptied: Notify::new(),
         }
@@ -100,24 +111,35 @@ impl Admission {
         let refusal = match self.state() {
             State::Starting => Refusal::NotReady,
             State::Draining => Refusal::Draining,
-            State::Ready if self.sockets.load(Ordering::Relaxed) > self.max_connections => Refusal::Full,
+            State::Ready if self.clients.load(Ordering::Relaxed) >= self.max_connections => Refusal::Full,
             State::Ready => return Ok(()),
         };
         counter!("connect_node_upgrades_refused_total", "reason" => refusal.label()).increment(1);
         Err(refusal)
     }
 
-    /// Counts a client's socket until the permit is dropped.
-    pub(crate) fn permit(self: &Arc<Self>) -> Permit {
-        self.sockets.fetch_add(1, Ordering::Relaxed);
-        Permit(Some(Arc::clone(self)))
+    /// Counts a socket until the permit is dropped. `None` if there are so many that sockets which never
+    /// upgrade would take the files that registry, links and operators need.
+    pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
+        let most = self.max_connections + self.max_connections / 20 + SPARE_SOCKETS;
+        let permit = Permit { admission: Arc::clone(self), client: false };
+        if self.sockets.fetch_add(1, Ordering::Relaxed) < most {
+            return Some(permit);
+        }
+        counter!("connect_node_upgrades_refused_total", "reason" => Refusal::Full.label()).increment(1);
+        None
     }
 
-    /// Resolves when no client's socket is left.
+    /// Clients connected, those that are being closed included.
+    pub(crate) fn clients(&self) -> usize {
+        self.clients.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when no client is left.
     pub(crate) async fn emptied(&self) {
         loop {
             let notified = self.emptied.notified();
-            if self.sockets.load(Ordering::Acquire) == 0 {
+            if self.clients.load(Ordering::Acquire) == 0 {
                 return;
             }
             notified.await;
@@ -125,16 +147,27 @@ impl Admission {
     }
 }
 
-/// A client's socket, counted. The default counts for nobody.
-#[derive(Debug, Default)]
-pub struct Permit(Option<Arc<Admission>>);
+/// An accepted socket, counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    admission: Arc<Admission>,
+    client: bool,
+}
+
+impl Permit {
+    /// The socket became a WebSocket.
+    pub(crate) fn into_client(mut self) -> Self {
+        self.client = true;
+        self.admission.clients.fetch_add(1, Ordering::Relaxed);
+        self
+    }
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(admission) = &self.0
-            && admission.sockets.fetch_sub(1, Ordering::AcqRel) == 1
-        {
-            admission.emptied.notify_waiters();
+        self.admission.sockets.fetch_sub(1, Ordering::Relaxed);
+        if self.client && self.admission.clients.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.admission.emptied.notify_waiters();
         }
     }
 }
@@ -150,32 +183,31 @@ pub(crate) async fn wait_until_ready(
     let mut look = time::interval(LOOK_EVERY);
     loop {
         look.tick().await;
-        if is_filled(ingest, managers.borrow().source) {
+        let missing = missing_managers(ingest, &managers.borrow().clone());
+        if missing.as_ref().is_some_and(Vec::is_empty) {
             info!(managers = ingest.managers().len(), "Ready: linked and filled.");
             return;
         }
         if Instant::now() >= give_up {
-            let missing: Vec<_> = ingest
-                .managers()
-                .into_iter()
-                .filter(|manager| manager.registered && !(manager.linked && manager.filled))
-                .map(|manager| format!("{:016x}", manager.manager))
-                .collect();
             counter!("connect_node_link_wait_expired_total").increment(1);
+            let missing = missing.unwrap_or_default();
             warn!(?missing, ?link_wait, "Ready without every manager: --link-wait has passed.");
             return;
         }
     }
 }
 
-fn is_filled(ingest: &Ingest, source: Source) -> bool {
-    let managers = ingest.managers();
-    let mut registered = managers.iter().filter(|manager| manager.registered).peekable();
-    match source {
-        Source::Unknown => false,
-        Source::Registry if registered.peek().is_some() => {
-            registered.all(|manager| manager.linked && manager.filled)
-        }
-        Source::Registry | Source::Fixed => managers.iter().any(|manager| manager.linked && manager.filled),
+/// The managers that this node has to be linked by and filled from before it takes clients, and is not yet;
+/// `None` while it waits for any manager at all, or for the registry.
+pub(crate) fn missing_managers(ingest: &Ingest, registered: &Snapshot) -> Option<Vec<String>> {
+    let mut filled: BTreeSet<u64> =
+        ingest.managers().into_iter().filter(|m| m.linked && m.filled).map(|m| m.manager).collect();
+    if registered.source == Source::Unknown {
+        return None;
     }
+    let ids: Vec<ManagerId> = registered.records.keys().filter_map(|id| id.parse().ok()).collect();
+    if ids.is_empty() {
+        return filled.pop_first().map(|_| Vec::new());
+    }
+    Some(ids.into_iter().filter(|id| !filled.contains(&id.0)).map(|id| id.to_string()).collect())
 }

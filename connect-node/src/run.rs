@@ -5,7 +5,7 @@ use std::{io, net::TcpListener, sync::Arc, time::Duration};
 use pushcast_common::{
     clock::now_micros,
     http_server,
-    registry::{Kind, Record, RegisterError, Registration, Registry, State, Taken},
+    registry::{Kind, Record, RegisterError, Registration, Registry, Snapshot, State, Taken},
     shutdown::Shutdown,
     telemetry,
 };
@@ -39,6 +39,9 @@ use crate::{
 
 /// How long links and HTTP requests may take to end once everything else has.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long to leave the listener for links alone when the process is out of files.
+const OUT_OF_FILES: Duration = Duration::from_millis(50);
 
 /// HTTP/2 frames and windows of links: a batch is up to 256 KiB, and one stalled link may hold 1 MiB.
 const HTTP2_FRAME: u32 = 1 << 20;
@@ -158,7 +161,7 @@ impl Node {
         let mut servers = JoinSet::new();
         let ending = CancellationToken::new();
         servers.spawn(self.serve_grpc(grpc, ending.clone())?);
-        servers.spawn(self.serve_http(http, ending.clone()));
+        servers.spawn(self.serve_http(http, registry.watch(Kind::Manager), ending.clone()));
         let mut helpers = JoinSet::new();
         helpers.spawn(acceptor::run(ws, self.shards.clone(), Arc::clone(&self.admission))?);
         helpers.spawn(managers::follow(registry.watch(Kind::Manager), Arc::clone(&self.ingest)));
@@ -242,8 +245,13 @@ impl Node {
             .build_v1()
             .map_err(io::Error::other)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let connections = TcpListenerStream::new(listener)
-            .map(|socket| socket.inspect(|socket| drop(socket.set_nodelay(true))).map(CountedIo::new));
+        let connections = TcpListenerStream::new(listener).then(|socket| async {
+            if socket.is_err() {
+                // tonic asks again at once, which would spin while the process is out of files.
+                tokio::time::sleep(OUT_OF_FILES).await;
+            }
+            socket.inspect(|socket| drop(socket.set_nodelay(true))).map(CountedIo::new)
+        });
         let server = tonic::transport::Server::builder()
             .max_frame_size(HTTP2_FRAME)
             .initial_stream_window_size(HTTP2_STREAM_WINDOW)
@@ -265,12 +273,14 @@ impl Node {
     fn serve_http(
         &self,
         listener: TcpListener,
+        managers: watch::Receiver<Snapshot>,
         ending: CancellationToken,
     ) -> impl Future<Output = ()> + Send + use<> {
         let router = http_router::operations(
             self.record.id.clone(),
             Arc::clone(&self.admission),
             Arc::clone(&self.ingest),
+            managers,
             self.addresses.clone(),
         );
         async move {

@@ -11,7 +11,7 @@ use connect_node::{
 };
 use prost::Message as _;
 use pushcast_proto::connectnode::v1::{
-    Ack, Close, Everyone, Fill, Gap, Heartbeat, Hello, LinkRequest, Message, MessageBatch,
+    Ack, Close, Everyone, Fill, Gap, Heartbeat, Hello, LinkRequest, Message, MessageBatch, UserIds,
     link_request::Frame, link_response, message::Target, start,
 };
 use tokio::sync::Notify;
@@ -127,6 +127,7 @@ fn a_stranger_who_speaks_badly_is_refused_with_the_reason() {
         ),
         ("an empty batch", vec![hello(0, 0), fill(1, 0), Frame::Batch(Bytes::new())], "empty"),
         ("a lying heartbeat", vec![hello(0, 0), fill(1, 0), heartbeat(3, 0)], "seq 4 came where 1"),
+        ("a heartbeat of u64::MAX", vec![hello(0, 0), fill(1, 0), heartbeat(u64::MAX, 0)], "where 1 was due"),
         ("a gap ahead", vec![hello(0, 0), fill(1, 0), Frame::Gap(Gap { from: 5, to: 6 })], "seq 5"),
         ("a gap backwards", vec![hello(0, 0), fill(1, 0), Frame::Gap(Gap { from: 1, to: 0 })], "Gap"),
         ("a close ahead", vec![hello(0, 0), fill(1, 0), Frame::Close(Close { newest_seq: 2 })], "seq 3"),
@@ -210,6 +211,48 @@ fn what_arrived_before_is_dropped_and_acknowledged_once() {
 }
 
 #[test]
+fn counts_per_user_come_in_acks_that_fit_a_frame_also_when_repeated() {
+    let node = Node::new();
+    node.inbox.subscribe(&[EVERYONE, node.keys.user(b"", b"u0")], &mut Taken::default());
+    let (mut link, owner) = node.open();
+    let ids: Vec<String> = (0..1000).map(|n| format!("u{n}")).collect();
+    let message = |seq| Message {
+        seq,
+        target: Some(Target::UserIds(UserIds { ids: ids.clone() })),
+        ..Message::default()
+    };
+    for seq in 1..=300 {
+        let bytes = MessageBatch { messages: vec![message(seq)] }.encode_to_vec();
+        node.say(&mut link, Frame::Batch(Bytes::from(bytes))).expect("in order");
+    }
+    let mut taken = Taken::default();
+    node.inbox.take(&mut taken);
+    for delivery in &taken.deliveries {
+        delivery.placement.count(0, 1000);
+        delivery.placement.count_by_user(0, &[1; 1000]);
+        delivery.placement.finish_shard();
+    }
+    let drain = |owner| {
+        let mut next = 1;
+        let mut frames = 0;
+        while let Some(ack) = node.ack(owner) {
+            assert!(ack.encoded_len() < 256 * 1024, "{} B", ack.encoded_len());
+            assert_eq!(ack.first_seq, next);
+            assert!(ack.recipients.iter().all(|recipients| *recipients == 1000));
+            let seqs: Vec<u64> = ack.by_user.iter().map(|counts| counts.seq).collect();
+            next += ack.recipients.len() as u64;
+            assert_eq!(seqs, (ack.first_seq..next).collect::<Vec<_>>());
+            frames += 1;
+        }
+        assert_eq!(next, 301);
+        frames
+    };
+    assert!(drain(owner) > 1);
+    let (_, owner, _) = node.hello(300, 0);
+    assert!(drain(owner) > 1);
+}
+
+#[test]
 fn a_gap_is_counted_and_acknowledged_by_going_on_behind_it() {
     let node = Node::new();
     node.inbox.subscribe(&[EVERYONE], &mut Taken::default());
@@ -231,7 +274,7 @@ fn what_a_manager_accepted_while_it_could_not_link_still_reaches_the_clients() {
     node.inbox.subscribe(&[EVERYONE], &mut Taken::default());
     let (_, _, from) = node.hello(9, 0);
     assert_eq!(from, start::From::FillBytes(0), "without clients nobody missed anything");
-    node.ingest.open(100);
+    node.ingest.open(10_000_000);
     let (mut link, owner, from) = node.hello(3, 0);
     assert!(matches!(from, start::From::FillBytes(bytes) if bytes > 0));
     node.say(&mut link, fill(1, 3)).expect("asked for");
@@ -241,8 +284,8 @@ fn what_a_manager_accepted_while_it_could_not_link_still_reaches_the_clients() {
         target: Some(Target::Everyone(Everyone { all_apps: true })),
         ..Message::default()
     };
-    // The first is older than the first client.
-    let messages = vec![message(1, 99), message(2, 100), message(3, 101)];
+    // The first is older than the first client, whatever the clocks.
+    let messages = vec![message(1, 4_000_000), message(2, 5_000_000), message(3, 10_000_000)];
     let bytes = Bytes::from(MessageBatch { messages }.encode_to_vec());
     node.say(&mut link, Frame::Batch(bytes)).expect("the fill");
     node.place(2);

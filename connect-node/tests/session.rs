@@ -170,6 +170,7 @@ fn what_a_client_may_not_do_closes_it_with_the_right_code() {
         let frames = peer.frames();
         let close = frames.last().expect("something is answered");
         assert!(matches!(close, Got::Close(got, _) if *got == code), "{what}: {frames:?}");
+        assert!(code != 4504 || matches!(close, Got::Close(_, reason) if reason == "bad_request"), "{what}");
         let errors =
             frames.iter().filter(|f| matches!(f, Got::Json(frame) if frame["error"]["code"].is_string()));
         assert_eq!(errors.count(), usize::from(with_error), "{what}: {frames:?}");
@@ -259,6 +260,65 @@ fn a_node_that_stalled_reads_before_it_judges() {
 }
 
 #[test]
+fn a_node_that_stalled_lets_its_clients_answer_before_it_judges() {
+    let mut node = Node::new();
+    let (key, peer) = node.client("answers", &[]);
+    let (_, dead) = node.client("dead", &[]);
+    node.millis += 3_600_000;
+    node.pass(50);
+    let heartbeats = peer.frames();
+    assert!(
+        matches!(&heartbeats[..], [Got::Json(frame)] if frame.get("heartbeat").is_some()),
+        "{heartbeats:?}"
+    );
+    node.text(key, r#"{"pong":{}}"#);
+    node.pass(HEARTBEAT + 100);
+    assert_eq!((peer.close_code(), dead.close_code()), (None, Some(4002)));
+}
+
+#[test]
+fn a_connection_has_a_bound_of_rooms() {
+    let mut node = Node::new();
+    let rooms: Vec<String> = (0..1001).map(|n| format!("r{n}")).collect();
+    let join = |rooms: &[String]| json!({"id": 2, "join": {"rooms": rooms}}).to_string();
+    let (key, peer) = node.client("u1", &["r0"]);
+    node.text(key, &join(&rooms));
+    assert!(matches!(&peer.frames()[..], [Got::Json(f)] if f["error"]["code"] == "resource_exhausted"));
+    node.text(key, &join(&rooms[..1000]));
+    assert!(
+        matches!(&peer.frames()[..], [Got::Json(f)] if f["ok"]["rooms"].as_array().map(Vec::len) == Some(1000))
+    );
+    node.text(key, &join(&rooms[1000..]));
+    assert!(matches!(&peer.frames()[..], [Got::Json(f)] if f["error"]["code"] == "resource_exhausted"));
+
+    let (key, peer) = node.open(Format::Json);
+    node.text(key, &json!({"connect": {"rooms": rooms}}).to_string());
+    assert_eq!(peer.close_code(), Some(4504));
+}
+
+#[test]
+fn what_was_asked_before_a_close_in_one_chunk_is_answered_before_it() {
+    let mut node = Node::new();
+    let (key, peer) = node.open(Format::Json);
+    let mut bytes = masked(0x1, br#"{"id":1,"connect":{"user_id":"u1"}}"#);
+    bytes.extend(masked(0x9, b"1"));
+    bytes.extend(masked(0x1, br#"{"id":2,"join":{"rooms":["r1"]}}"#));
+    bytes.extend(masked(0x8, &1000_u16.to_be_bytes()));
+    bytes.extend(masked(0x1, br#"{"id":3,"join":{"rooms":["r2"]}}"#));
+    node.shard.feed(key, &bytes, node.now());
+    node.flush();
+    let frames = peer.frames();
+    assert!(
+        matches!(
+            &frames[..],
+            [Got::Json(connected), Got::Pong(_), Got::Json(ok), Got::Close(1000, _)]
+                if connected["id"] == 1 && ok["id"] == 2
+        ),
+        "{frames:?}"
+    );
+}
+
+#[test]
 fn busy_clients_get_fresh_positions_with_their_deliveries() {
     let mut node = Node::new();
     let (_, peer) = node.client("u1", &["r1"]);
@@ -280,7 +340,7 @@ fn busy_clients_get_fresh_positions_with_their_deliveries() {
 #[test]
 fn a_client_that_takes_nothing_is_closed_within_its_bounds_and_cuts_no_frame() {
     let mut node = Node::new();
-    let (_, slow) = node.client("slow", &["r1"]);
+    let (slow_key, slow) = node.client("slow", &["r1"]);
     let (_, fine) = node.client("fine", &["r1"]);
     slow.0.borrow_mut().room = Some(1000);
     let content = vec![b'x'; 600];
@@ -293,10 +353,31 @@ fn a_client_that_takes_nothing_is_closed_within_its_bounds_and_cuts_no_frame() {
     let frame = 700;
     assert!((OUTBOX_BYTES / frame..OUTBOX_BYTES / 600 + 4).contains(&pushed), "{pushed}");
     assert_eq!(fine.frames().iter().filter(|f| matches!(f, Got::Json(_))).count(), pushed);
+    // It takes again: the frame begun is finished, the Close follows, the rest is gone.
     slow.0.borrow_mut().room = None;
-    node.pass(2_100);
+    node.shard.writable(slow_key, node.now());
     let frames = slow.frames();
-    assert!(matches!(frames.last(), Some(Got::Close(4001, _))) || node.shard.len() == 1, "{frames:?}");
+    assert_eq!(slow.0.borrow().received.len(), 0, "no frame is cut");
+    assert_eq!(frames.last(), Some(&Got::Close(4001, "slow_consumer".to_owned())));
+    assert!(frames.len() <= 3, "{frames:?}");
+}
+
+#[test]
+fn nothing_follows_the_close_of_a_slow_client_that_asks_for_something() {
+    let mut node = Node::new();
+    let (key, peer) = node.client("u1", &["r1"]);
+    peer.0.borrow_mut().room = Some(0);
+    node.push_to_room("r1", &vec![b'x'; OUTBOX_BYTES - 500]);
+    node.deliver();
+    node.push_to_room("r1", &vec![b'x'; 1000]);
+    // Placing the second one, which the join does first, is more than the outbox may hold.
+    node.text(key, r#"{"id":2,"join":{"rooms":["r2"]}}"#);
+    peer.0.borrow_mut().room = None;
+    node.shard.writable(key, node.now());
+    assert_eq!(peer.frames().last(), Some(&Got::Close(4001, "slow_consumer".to_owned())));
+    node.push_to_room("r2", b"nobody is here");
+    node.deliver();
+    assert_eq!(node.recipients(), [1, 1, 0]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ impl<T: Transport> Shard<T> {
     /// Sends what waits, then a Close, and lets the peer answer. Nothing is delivered to it any more.
     pub(super) fn close(&mut self, key: SlabKey, reason: CloseReason, now: Now) {
         self.flush_slot(key.index, now);
-        self.end(key, reason, reason.text(), now);
+        self.end(key, reason, now);
     }
 
     /// Tells the client what was wrong and closes.
@@ -29,7 +29,7 @@ impl<T: Transport> Shard<T> {
             let bytes = encode(connection.format, &error);
             self.send(key.index, &bytes, now);
         }
-        self.end(key, CloseReason::BadRequest, message, now);
+        self.end(key, CloseReason::BadRequest, now);
     }
 
     /// Closes a connection that takes too little: the frame begun is finished, the rest is dropped; the
@@ -42,7 +42,7 @@ impl<T: Transport> Shard<T> {
         self.metrics.slow_close();
         connection.forget_pending();
         connection.outbox.drop_unbegun();
-        self.end(key, CloseReason::SlowConsumer, CloseReason::SlowConsumer.text(), now);
+        self.end(key, CloseReason::SlowConsumer, now);
     }
 
     /// Lets go of a connection at once. Its task ends at its next poll.
@@ -66,17 +66,18 @@ impl<T: Transport> Shard<T> {
             self.close_slow(key, now);
             return;
         }
-        if let Some(waker) = &connection.waker {
-            connection.transport.wake_when_writable(waker);
-        }
+        // While it is blocked its task asks again by itself.
         if connection.blocked_since == 0 {
+            if let Some(waker) = &connection.waker {
+                connection.transport.wake_when_writable(waker);
+            }
             connection.blocked_since = now.millis.max(1);
             self.check_at(key, now.millis + STALL_MILLIS);
         }
     }
 
-    /// The socket accepts again. False if the connection is gone.
-    pub(super) fn writable(&mut self, key: SlabKey, now: Now) -> bool {
+    /// The socket may accept again: sends what waits. False if the connection is gone.
+    pub fn writable(&mut self, key: SlabKey, now: Now) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         match connection.outbox.flush(&connection.transport) {
             Ok(0) if !connection.outbox.is_empty() => {}
@@ -95,20 +96,20 @@ impl<T: Transport> Shard<T> {
         true
     }
 
-    fn end(&mut self, key: SlabKey, reason: CloseReason, text: &str, now: Now) {
+    fn end(&mut self, key: SlabKey, reason: CloseReason, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.is_closing() {
             return;
         }
         if let Some(code) = reason.code() {
-            connection.outbox.push(&encode_close(code, text));
+            connection.outbox.push(&encode_close(code, reason.text()));
         }
         // A slow one gets its linger from now, the others from when everything is sent.
         let patience = if reason == CloseReason::SlowConsumer { LINGER_MILLIS } else { STALL_MILLIS };
         let until = now.millis + patience;
         connection.phase = Phase::Closing { reason, until, finished: false };
         connection.wake();
-        tracing::debug!(connection = connection.wire_id(), ?reason, text, "Closing a client.");
+        tracing::debug!(connection = connection.wire_id(), ?reason, "Closing a client.");
         self.metrics.closed(reason);
         self.leave_tables(key.index);
         self.check_at(key, until);

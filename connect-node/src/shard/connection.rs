@@ -42,7 +42,8 @@ pub struct Connection<T> {
     pub(super) next_check: u64,
     /// Wakes the connection's task; `None` until it was polled first.
     pub(super) waker: Option<Waker>,
-    _permit: Permit,
+    /// `None` where nobody counts, as in the simulation.
+    _permit: Option<Permit>,
 }
 
 /// Where a connection is in its life.
@@ -63,7 +64,7 @@ pub(super) enum Phase {
 
 impl<T> Connection<T> {
     /// A connection upgraded at `now`.
-    pub fn new(transport: T, format: Format, now: u64, permit: Permit) -> Self {
+    pub fn new(transport: T, format: Format, now: u64) -> Self {
         let config = WebSocketConfig::default()
             // The shard reads into its own buffer; tungstenite's would cost 128 KiB each.
             .read_buffer_size(0)
@@ -88,8 +89,13 @@ impl<T> Connection<T> {
             blocked_since: 0,
             next_check: u64::MAX,
             waker: None,
-            _permit: permit,
+            _permit: None,
         }
+    }
+
+    /// Counts the connection for as long as it is held.
+    pub(super) fn with_permit(self, permit: Permit) -> Self {
+        Self { _permit: Some(permit.into_client()), ..self }
     }
 
     /// Its id as clients see it.

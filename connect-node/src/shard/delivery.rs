@@ -140,6 +140,8 @@ impl<T: Transport> Shard<T> {
         self.touched.clear();
         self.flushed = 0;
         self.frames.clear(KEEP_FRAMES);
+        self.joined.clear();
+        self.joined.shrink_to(KEEP_FRAMES);
         self.heartbeats = [None; FORMATS.len()];
         false
     }
@@ -169,7 +171,8 @@ impl<T: Transport> Shard<T> {
     /// Sends one frame behind everything that is pending.
     pub(super) fn send(&mut self, slot: u32, frame: &[u8], now: Now) {
         self.flush_slot(slot, now);
-        let Some(connection) = self.connections.at_mut(slot) else { return };
+        // The flush may have closed it as a slow one; nothing follows a Close.
+        let Some(connection) = self.connections.at_mut(slot).filter(|c| !c.is_closing()) else { return };
         let result = connection.outbox.send(&connection.transport, frame);
         self.after_send(slot, result, now);
     }

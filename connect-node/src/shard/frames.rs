@@ -111,9 +111,9 @@ pub(crate) fn encode(format: Format, frame: &ServerFrame) -> Vec<u8> {
     bytes
 }
 
-/// A close frame. A reason over 123 bytes does not fit a control frame and is cut.
-pub(crate) fn encode_close(code: u16, reason: &str) -> Vec<u8> {
-    let reason = &reason[..reason.floor_char_boundary(123)];
+/// A close frame; the reason has 123 bytes at most, as a control frame demands.
+pub(crate) fn encode_close(code: u16, reason: &'static str) -> Vec<u8> {
+    debug_assert!(reason.len() <= 123);
     let mut bytes = Vec::with_capacity(4 + reason.len());
     put_header(&mut bytes, 0x8, 2 + reason.len());
     bytes.extend_from_slice(&code.to_be_bytes());

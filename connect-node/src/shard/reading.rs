@@ -8,7 +8,6 @@ use std::io::{self, Read, Write};
 use tokio_tungstenite::tungstenite::{self, Error, error::CapacityError};
 
 use super::{
-    connection::Phase,
     outbox::Outbox,
     slab::SlabKey,
     state::{Now, Shard},
@@ -16,63 +15,51 @@ use super::{
 };
 use crate::close::CloseReason;
 
-/// Reads of one connection before others get their turn.
-const READS_PER_TURN: usize = 4;
-
 impl<T: Transport> Shard<T> {
-    /// Reads what the socket has and handles it. True if there may be more.
+    /// Reads what the socket has, one buffer full at most, and handles it. True if there may be more: others
+    /// get their turn first.
     pub(super) fn read(&mut self, key: SlabKey, now: Now) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
         let mut scratch = std::mem::take(&mut self.scratch);
-        let mut more = true;
-        for _ in 0..READS_PER_TURN {
-            let Some(connection) = self.connections.get_mut(key) else { break };
-            match connection.transport.receive(&mut scratch) {
-                Ok(0) => {
-                    self.drop_connection(key, CloseReason::Client);
-                    more = false;
-                }
-                Ok(read) => {
-                    self.feed(key, &scratch[..read], now);
-                    more = read == scratch.len();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => more = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    tracing::debug!(%error, "Receiving failed.");
-                    self.drop_connection(key, CloseReason::Client);
-                    more = false;
-                }
+        let more = match connection.transport.receive(&mut scratch) {
+            Ok(0) => {
+                self.drop_connection(key, CloseReason::Client);
+                false
             }
-            if !more {
-                break;
+            Ok(read) => {
+                self.feed(key, &scratch[..read], now);
+                read == scratch.len()
             }
-        }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(error) => {
+                tracing::debug!(%error, "Receiving failed.");
+                self.drop_connection(key, CloseReason::Client);
+                false
+            }
+        };
         self.scratch = scratch;
         more
     }
 
-    /// Takes bytes of a client, whole frames or not, and handles the frames they complete.
+    /// Takes bytes of a client, whole frames or not, and handles the frames they complete, one by one: what
+    /// answers a frame comes before what answers the next.
     pub fn feed(&mut self, key: SlabKey, bytes: &[u8], now: Now) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.is_closing() {
-            return;
-        }
-        let mut messages = std::mem::take(&mut self.messages);
-        let mut wire = Wire { input: bytes, out: &mut connection.outbox };
+        let mut rest = bytes;
         let failure = loop {
-            match connection.websocket.read(&mut wire) {
-                Ok(message) => messages.push(message),
+            let Some(connection) = self.connections.get_mut(key).filter(|c| !c.is_closing()) else { return };
+            let mut wire = Wire { input: rest, out: &mut connection.outbox };
+            let read = connection.websocket.read(&mut wire);
+            rest = wire.input;
+            match read {
+                Ok(message) => {
+                    connection.last_seen = now.millis;
+                    self.handle(key, message, now);
+                }
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break None,
                 Err(error) => break Some(error),
             }
         };
-        if !messages.is_empty() {
-            connection.last_seen = now.millis;
-        }
-        for message in messages.drain(..) {
-            self.handle(key, message, now);
-        }
-        self.messages = messages;
         if let Some(error) = failure {
             self.fail(key, &error, now);
         } else if self.writable(key, now)
@@ -110,10 +97,6 @@ impl<T: Transport> Shard<T> {
     }
 
     fn handle(&mut self, key: SlabKey, message: tungstenite::Message, now: Now) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if matches!(connection.phase, Phase::Closing { .. }) {
-            return;
-        }
         match message {
             tungstenite::Message::Text(text) => self.on_text(key, text.as_str(), now),
             tungstenite::Message::Binary(bytes) => self.on_binary(key, &bytes, now),
@@ -127,12 +110,12 @@ impl<T: Transport> Shard<T> {
 }
 
 /// What tungstenite takes for a socket.
-struct Wire<'a> {
-    input: &'a [u8],
-    out: &'a mut Outbox,
+struct Wire<'i, 'o> {
+    input: &'i [u8],
+    out: &'o mut Outbox,
 }
 
-impl Read for Wire<'_> {
+impl Read for Wire<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.input.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -141,7 +124,7 @@ impl Read for Wire<'_> {
     }
 }
 
-impl Write for Wire<'_> {
+impl Write for Wire<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.out.write(bytes)
     }

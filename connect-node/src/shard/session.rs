@@ -22,8 +22,13 @@ use crate::{close::CloseReason, position::wire_position};
 mod code {
     pub(super) const INVALID_ARGUMENT: &str = "invalid_argument";
     pub(super) const FAILED_PRECONDITION: &str = "failed_precondition";
+    pub(super) const RESOURCE_EXHAUSTED: &str = "resource_exhausted";
     pub(super) const UNIMPLEMENTED: &str = "unimplemented";
 }
+
+/// Rooms one connection may be in. Leaving costs a look through the rooms of whoever takes the place, so that a
+/// client in 50,000 rooms would stall its shard for half a second (measured); 1,000 cost 0.3 ms.
+const MAX_ROOMS: usize = 1000;
 
 impl<T: Transport> Shard<T> {
     pub(super) fn on_text(&mut self, key: SlabKey, text: &str, now: Now) {
@@ -89,6 +94,10 @@ impl<T: Transport> Shard<T> {
             self.refuse(key, id, code::INVALID_ARGUMENT, &message, now);
             return;
         }
+        if rooms.len() > MAX_ROOMS {
+            self.refuse(key, id, code::RESOURCE_EXHAUSTED, &too_many_rooms(), now);
+            return;
+        }
         let mut wanted = self.tables.keys_to_connect(&connect.app, &user);
         wanted.extend(self.tables.keys_to_join(&connect.app, rooms.iter().copied()));
         self.subscribe(&wanted, now);
@@ -122,8 +131,18 @@ impl<T: Transport> Shard<T> {
             return;
         }
         let Some((app, _)) = self.tables.identity(key.index) else { return };
+        let entered = rooms.iter().filter(|room| !self.tables.is_in(key.index, room)).count();
+        if self.tables.rooms_len(key.index) + entered > MAX_ROOMS {
+            self.answer_error(key, id, code::RESOURCE_EXHAUSTED, &too_many_rooms(), now);
+            return;
+        }
         let wanted = self.tables.keys_to_join(app, rooms.iter().copied());
         self.subscribe(&wanted, now);
+        if self.tables.identity(key.index).is_none() {
+            // Placing what came before closed this very connection as a slow one.
+            self.inbox.unsubscribe(&wanted);
+            return;
+        }
         for room in rooms {
             self.tables.join(key.index, room);
         }
@@ -191,6 +210,10 @@ fn check_connect(app: &str, user: &str, rooms: &BTreeSet<&str>) -> Result<(), St
     check_app(app).map_err(|error| error.to_string())?;
     check_id("user_id", user).map_err(|error| error.to_string())?;
     rooms.iter().try_for_each(|room| check_id("rooms", room).map_err(|error| error.to_string()))
+}
+
+fn too_many_rooms() -> String {
+    format!("rooms: a connection may be in {MAX_ROOMS} at most")
 }
 
 fn check_rooms(rooms: &BTreeSet<&str>) -> Result<(), String> {

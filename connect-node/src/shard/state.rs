@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use tokio_tungstenite::tungstenite;
-
 use super::{
     connection::Connection,
     frames::{FORMATS, Frames, Range},
@@ -23,7 +21,7 @@ use crate::{
 };
 
 /// One read takes at most this much; what clients send is far smaller.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 16 * 1024;
 
 /// What a shard's connections are bound by.
 #[derive(Debug, Clone)]
@@ -69,8 +67,6 @@ pub struct Shard<T> {
     pub(super) joined: Vec<u8>,
     /// What sockets are read into: one buffer for all, so that an idle connection owns none.
     pub(super) scratch: Vec<u8>,
-    /// Client messages read and not yet handled.
-    pub(super) messages: Vec<tungstenite::Message>,
     /// Connections per user of the message being placed.
     pub(super) user_counts: Vec<u32>,
     /// Bytes waiting in all outboxes.
@@ -78,6 +74,9 @@ pub struct Shard<T> {
     /// Connections still to be closed by the drain, the next one last, with the time for each.
     pub(super) drain: Vec<(u64, SlabKey)>,
     pub(super) draining: bool,
+    pub(super) last_sweep: u64,
+    /// Nobody is judged silent before: after a stall clients first get a heartbeat to answer.
+    pub(super) judge_after: u64,
 }
 
 impl<T: Transport> Shard<T> {
@@ -100,11 +99,12 @@ impl<T: Transport> Shard<T> {
             metrics,
             joined: Vec::new(),
             scratch: vec![0; READ_BYTES],
-            messages: Vec::new(),
             user_counts: Vec::new(),
             waiting_bytes: 0,
             drain: Vec::new(),
             draining: false,
+            last_sweep: 0,
+            judge_after: 0,
         }
     }
 
@@ -142,9 +142,9 @@ impl<T: Transport> Shard<T> {
         self.taken.arrival
     }
 
-    /// Whether something waits to be flushed.
-    pub(super) fn has_touched(&self) -> bool {
-        !self.touched.is_empty()
+    /// Connections with something that waits to be flushed.
+    pub(super) fn touched_len(&self) -> usize {
+        self.touched.len() - self.flushed
     }
 
     /// Hands on what was counted since the last turn.

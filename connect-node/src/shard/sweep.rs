@@ -14,9 +14,16 @@ use crate::close::CloseReason;
 /// How long a client may take to say who it is (DESIGN 8), milliseconds.
 pub(super) const CONNECT_TIMEOUT_MILLIS: u64 = 5_000;
 
+/// A sweep that comes so late, milliseconds, says that this node itself stood still.
+const STALLED_MILLIS: u64 = 1_000;
+
 impl<T: Transport> Shard<T> {
     /// Looks at every connection whose time has come. What was touched has to be flushed.
     pub fn sweep(&mut self, now: Now) {
+        if now.millis > self.last_sweep + STALLED_MILLIS {
+            self.judge_after = now.millis + self.settings.heartbeat;
+        }
+        self.last_sweep = now.millis;
         let mut due = std::mem::take(&mut self.due);
         due.clear();
         self.wheel.advance(now.millis, &mut due);
@@ -109,7 +116,8 @@ impl<T: Transport> Shard<T> {
             }
         }
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.phase == Phase::Open && now.millis >= connection.last_seen + silence {
+        let (open, judge_after) = (connection.phase == Phase::Open, self.judge_after);
+        if open && now.millis >= (connection.last_seen + silence).max(judge_after) {
             self.read(key, now);
             let still = |c: &mut super::connection::Connection<T>| now.millis >= c.last_seen + silence;
             if self.connections.get_mut(key).is_some_and(still) {
@@ -135,11 +143,14 @@ impl<T: Transport> Shard<T> {
     }
 
     fn schedule(&mut self, key: SlabKey) {
-        let heartbeat = self.settings.heartbeat;
+        let (heartbeat, judge_after) = (self.settings.heartbeat, self.judge_after);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let mut next = match connection.phase {
             Phase::New => connection.opened + CONNECT_TIMEOUT_MILLIS,
-            Phase::Open => (connection.last_heartbeat + heartbeat).min(connection.last_seen + 2 * heartbeat),
+            Phase::Open => {
+                let silent = (connection.last_seen + 2 * heartbeat).max(judge_after);
+                (connection.last_heartbeat + heartbeat).min(silent)
+            }
             Phase::Closing { until, .. } => until,
         };
         if connection.blocked_since != 0 && !connection.is_closing() {

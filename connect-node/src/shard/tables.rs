@@ -184,6 +184,19 @@ impl Tables {
         Some((self.apps.id(member.app.group), self.users.id(member.user.group)))
     }
 
+    /// How many rooms a connection is in.
+    pub fn rooms_len(&self, slot: u32) -> usize {
+        self.members.get(slot as usize).and_then(Option::as_ref).map_or(0, |member| member.rooms.len())
+    }
+
+    /// Whether a connection is in a room.
+    pub fn is_in(&self, slot: u32, room: &str) -> bool {
+        let Some(member) = self.members.get(slot as usize).and_then(Option::as_ref) else { return false };
+        let key = self.keys.room(self.apps.id(member.app.group).as_bytes(), room.as_bytes());
+        let group = self.rooms.find(key, member.app.group, room);
+        group.is_some_and(|group| member.rooms.iter().any(|place| place.group == group))
+    }
+
     /// A connection's rooms, sorted.
     pub fn rooms_of(&self, slot: u32) -> Vec<&str> {
         let member = self.members.get(slot as usize).and_then(Option::as_ref);

@@ -18,7 +18,11 @@ use pushcast_proto::connectnode::v1::{Connection, QueryRequest, QueryResponse, q
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Handle, LocalOptions},
-    sync::{Notify, mpsc, oneshot},
+    sync::{
+        Notify,
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     task::yield_now,
     time::{MissedTickBehavior, interval},
 };
@@ -38,6 +42,9 @@ use crate::{
 
 /// Sends before the shard lets others run: a flush of 5000 members is 20 ms in which nobody is read.
 const SENDS_PER_TURN: usize = 256;
+
+/// Commands obeyed before the shard delivers again: each may open a socket, some 10 µs.
+const COMMANDS_PER_TURN: usize = 64;
 
 /// Sockets and questions that may wait for a shard. Sockets beyond it wait in the kernel's backlog.
 const MAX_COMMANDS: usize = 1024;
@@ -90,7 +97,7 @@ pub(super) struct Core {
 impl Core {
     /// Has the event loop flush what was touched outside of it.
     pub(super) fn wake_to_flush(&self) {
-        if self.shard.borrow().has_touched() {
+        if self.shard.borrow().touched_len() > 0 {
             self.wake.notify_one();
         }
     }
@@ -106,7 +113,22 @@ impl Clock {
 }
 
 impl ShardHandle {
-    /// Hands over an accepted, non-blocking socket. False if the shard has ended.
+    /// Hands over an accepted, non-blocking socket, unless the shard is behind or has ended: then it comes back.
+    pub(crate) fn try_serve(
+        &self,
+        socket: std::net::TcpStream,
+        permit: Permit,
+    ) -> Option<(std::net::TcpStream, Permit)> {
+        match self.commands.try_send(Command::Serve(socket, permit)) {
+            Err(
+                TrySendError::Full(Command::Serve(socket, permit))
+                | TrySendError::Closed(Command::Serve(socket, permit)),
+            ) => Some((socket, permit)),
+            Ok(()) | Err(_) => None,
+        }
+    }
+
+    /// Hands over an accepted, non-blocking socket and waits for room. False if the shard has ended.
     pub(crate) async fn serve(&self, socket: std::net::TcpStream, permit: Permit) -> bool {
         self.commands.send(Command::Serve(socket, permit)).await.is_ok()
     }
@@ -194,16 +216,22 @@ async fn run_events(core: Rc<Core>, mut commands: mpsc::Receiver<Command>) {
     let mut tick = interval(Duration::from_millis(TICK_MILLIS));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
+        // Deliveries come last and happen in every turn: under steady load there is always a wake, and it
+        // must not keep heartbeats and new clients waiting.
         tokio::select! {
             biased;
             () = core.stop.cancelled() => break,
-            () = core.wake.notified() => {}
             _ = tick.tick() => {
                 let mut shard = core.shard.borrow_mut();
                 shard.sweep(core.clock.now());
                 shard.report_levels();
             }
             Some(command) = commands.recv() => obey(&core, command),
+            () = core.wake.notified() => {}
+        }
+        for _ in 0..COMMANDS_PER_TURN {
+            let Ok(command) = commands.try_recv() else { break };
+            obey(&core, command);
         }
         turn(&core).await;
     }
@@ -212,12 +240,22 @@ async fn run_events(core: Rc<Core>, mut commands: mpsc::Receiver<Command>) {
     core.connections.wait().await;
 }
 
-/// Delivers what the inbox holds and flushes everything touched.
+/// Delivers what the inbox holds and flushes it. What is touched by others meanwhile is for the next turn.
 async fn turn(core: &Core) {
-    core.shard.borrow_mut().deliver(core.clock.now());
-    while core.shard.borrow_mut().flush(SENDS_PER_TURN, core.clock.now()) {
+    let mut left = {
+        let mut shard = core.shard.borrow_mut();
+        shard.deliver(core.clock.now());
+        shard.touched_len()
+    };
+    while left > 0 {
+        let sends = left.min(SENDS_PER_TURN);
+        if !core.shard.borrow_mut().flush(sends, core.clock.now()) {
+            break;
+        }
+        left -= sends;
         yield_now().await;
     }
+    core.wake_to_flush();
     core.shard.borrow_mut().end_turn();
 }
 

@@ -25,6 +25,10 @@ use crate::readiness::{Permit, Refusal};
 /// How long a client may take to send its request head; afterwards 1,000 half requests cost nothing.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a socket may speak HTTP in all: whoever keeps it open for another request, as a load balancer's health
+/// check does, opens a new one.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Largest request head: a token in the URL or a header is a few KiB at most.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
@@ -51,6 +55,7 @@ pub(super) async fn serve(core: Rc<Core>, socket: TcpStream, permit: Permit) {
     let parts = tokio::select! {
         parts = http => parts,
         () = core.stop.cancelled() => return,
+        () = tokio::time::sleep(HTTP_TIMEOUT) => return,
     };
     let parts = match parts {
         Ok(parts) => parts,
@@ -64,12 +69,14 @@ pub(super) async fn serve(core: Rc<Core>, socket: TcpStream, permit: Permit) {
     let key = {
         let mut shard = core.shard.borrow_mut();
         let now = core.clock.now();
-        let key = shard.open(Connection::new(socket, upgrade.format, now.millis, permit));
+        let key = shard.open(Connection::new(socket, upgrade.format, now.millis).with_permit(permit));
         if let Some(connect) = upgrade.connect {
             shard.on_url(key, connect, now);
         }
-        // What the client sent right behind its request.
-        shard.feed(key, &parts.read_buf, now);
+        if !parts.read_buf.is_empty() {
+            // What the client sent right behind its request.
+            shard.feed(key, &parts.read_buf, now);
+        }
         if shard.draining {
             shard.close_restarting(key, now);
         }

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::VecDeque, io, rc::Rc, sync::Arc, task::Wak
 
 use bytes::Bytes;
 use connect_node::{
-    Permit, ShardMetrics,
+    ShardMetrics,
     batch::Batch,
     inbox::Inbox,
     ingest::{Ingest, Owner},
@@ -171,7 +171,7 @@ impl Node {
 
     pub(crate) fn open(&mut self, format: Format) -> (SlabKey, Peer) {
         let peer = Peer::default();
-        let connection = Connection::new(peer.clone(), format, self.millis, Permit::default());
+        let connection = Connection::new(peer.clone(), format, self.millis);
         (self.shard.open(connection), peer)
     }
 

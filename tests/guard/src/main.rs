@@ -8,7 +8,7 @@ use std::{cell::Cell, io, rc::Rc, sync::Arc, task::Waker};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use connect_node::{
-    Permit, ShardMetrics,
+    ShardMetrics,
     batch::Batch,
     inbox::Inbox,
     ingest::{Ingest, Owner},
@@ -87,7 +87,8 @@ impl Driver {
         let keys = Keys::default();
         let inbox = Arc::new(Inbox::default());
         let ingest = Ingest::new(vec![Arc::clone(&inbox)], vec![Arc::new(Notify::new())], false);
-        let settings = ShardSettings { node_id: "guard".to_owned(), heartbeat: 25_000, outbox_bytes: 1 << 20 };
+        let settings =
+            ShardSettings { node_id: "guard".to_owned(), heartbeat: 25_000, outbox_bytes: 1 << 20 };
         let shard = Shard::new(settings, keys.clone(), inbox, ShardMetrics::default());
         let owner = ingest.take_over(MANAGER, 0, 0).owner;
         ingest.fill(owner, 1, 0)?;
@@ -100,7 +101,7 @@ impl Driver {
 
     fn connect(&mut self, n: usize, rooms: usize) -> anyhow::Result<()> {
         let socket = Sink(Rc::clone(&self.sends));
-        let connection = Connection::new(socket, Format::Protobuf, NOW.millis, Permit::default());
+        let connection = Connection::new(socket, Format::Protobuf, NOW.millis);
         let key = self.shard.open(connection);
         let connect = Connect {
             user_id: format!("user-{n}"),

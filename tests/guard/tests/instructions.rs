@@ -64,8 +64,12 @@ fn a_delivery_costs_no_more_than_recorded() {
         .get(&compiler)
         .unwrap_or_else(|| panic!("no figures for rustc {compiler} yet: run `make guard-record`"));
     for (case, now) in &measured {
-        let before = recorded.get(case).unwrap_or_else(|| panic!("no figure for {case}: run `make guard-record`"));
+        let before =
+            recorded.get(case).unwrap_or_else(|| panic!("no figure for {case}: run `make guard-record`"));
         assert!(*now <= before * TOLERANCE, "{case}: {now} instructions, recorded were {before}");
-        assert!(*now >= before / 2.0, "{case}: {now} instructions, {before} recorded: record the better figure");
+        assert!(
+            *now >= before / 2.0,
+            "{case}: {now} instructions, {before} recorded: record the better figure"
+        );
     }
 }

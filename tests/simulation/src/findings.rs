@@ -136,8 +136,10 @@ pub struct Report {
     pub seed: u64,
     /// Broken promises, the first ones of each check.
     pub violations: Vec<Violation>,
-    /// What happened.
+    /// What happened, in numbers.
     pub counts: Counts,
+    /// What happened, line by line; empty unless it was asked for.
+    pub story: Vec<String>,
 }
 
 impl fmt::Display for Report {
@@ -159,10 +161,18 @@ const KEPT_OF_EACH: usize = 3;
 pub(crate) struct Findings {
     pub(crate) violations: Vec<Violation>,
     pub(crate) counts: Counts,
+    pub(crate) story: Option<Vec<String>>,
 }
 
 impl Findings {
+    pub(crate) fn tell(&mut self, at: u64, what: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.story {
+            story.push(format!("{:10.6} {}", at as f64 / 1e6, what()));
+        }
+    }
+
     pub(crate) fn broken(&mut self, check: Check, at: u64, what: String) {
+        self.tell(at, || format!("{check:?} broken: {what}"));
         if self.violations.iter().filter(|violation| violation.check == check).count() < KEPT_OF_EACH {
             self.violations.push(Violation { check, at, what });
         }

@@ -32,5 +32,10 @@ pub use naive::Naive;
 /// Runs the schedule of a seed, with one mechanism replaced if `naive` says so. The same arguments give the
 /// same report.
 pub fn run(seed: u64, naive: Option<Naive>) -> Report {
-    world::World::new(seed, naive).run()
+    world::World::new(seed, naive, false).run()
+}
+
+/// The same, with the report telling what happened.
+pub fn retell(seed: u64, naive: Option<Naive>) -> Report {
+    world::World::new(seed, naive, true).run()
 }

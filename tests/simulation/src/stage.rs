@@ -130,13 +130,13 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(seed: u64, naive: Option<Naive>) -> Self {
+    pub(crate) fn new(seed: u64, naive: Option<Naive>, story: bool) -> Self {
         Self {
             now: BEGIN,
             chance: Chance::new(seed),
             naive,
             truth: Truth::default(),
-            findings: Findings::default(),
+            findings: Findings { story: story.then(Vec::new), ..Findings::default() },
             due: BinaryHeap::new(),
             turns: 0,
         }
@@ -172,6 +172,11 @@ impl Stage {
 
     pub(crate) fn broken(&mut self, check: Check, what: String) {
         self.findings.broken(check, self.now - BEGIN, what);
+    }
+
+    /// Tells what happens, if the story is to be told.
+    pub(crate) fn tell(&mut self, what: impl FnOnce() -> String) {
+        self.findings.tell(self.now - BEGIN, what);
     }
 
     pub(crate) fn manager_now(&self) -> push_manager::clock::Now {

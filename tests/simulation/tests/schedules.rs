@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use pushcast_simulation::{Counts, Report, run};
+use pushcast_simulation::{Counts, Report, retell, run};
 
 /// How many schedules are run, from seed 0 on, unless SIMULATION_SCHEDULES says otherwise.
 const SCHEDULES: u64 = 20_000;
@@ -19,8 +19,8 @@ const SHOWN: usize = 5;
 fn the_rules_hold_in_every_schedule() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("SIMULATION_SEED") {
-        let report = run(seed, None);
-        println!("{:?}", report.counts);
+        let report = retell(seed, None);
+        println!("{}\n{:?}", report.story.join("\n"), report.counts);
         assert!(report.violations.is_empty(), "{report}");
         return;
     }

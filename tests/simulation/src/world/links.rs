@@ -1,8 +1,8 @@
 //! Connections between managers and nodes: made, broken, noticed.
 
-use push_manager::answers::NodeKey;
-use push_manager::nodes::Change;
-use pushcast_proto::connectnode::v1::{LinkRequest, LinkResponse};
+use push_manager::{answers::NodeKey, nodes::Change};
+use prost::Message as _;
+use pushcast_proto::connectnode::v1::{LinkRequest, LinkResponse, MessageBatch, link_request::Frame};
 
 use super::World;
 use crate::{
@@ -50,6 +50,7 @@ impl World {
 
     pub(super) fn send_down(&mut self, index: usize, frame: LinkRequest) {
         let link = &mut self.links[index];
+        self.stage.tell(|| format!("link {index}: m{} says {}", link.manager, describe(&frame)));
         if let Some(at) = link.down.send(frame, self.stage.now, &mut self.stage.chance) {
             self.stage.at(at, Event::Arrive { link: index, side: Side::Node });
         }
@@ -57,6 +58,7 @@ impl World {
 
     pub(super) fn send_up(&mut self, index: usize, frame: LinkResponse) {
         let link = &mut self.links[index];
+        self.stage.tell(|| format!("link {index}: node {} says {frame:?}", link.node));
         if let Some(at) = link.up.send(frame, self.stage.now, &mut self.stage.chance) {
             self.stage.at(at, Event::Arrive { link: index, side: Side::Manager });
         }
@@ -89,6 +91,7 @@ impl World {
             return;
         }
         stage.findings.counts.breaks += 1;
+        stage.tell(|| format!("link {index} breaks"));
         let before = link.down.lost + link.up.lost;
         let longest = if stage.chance.one_in(2) { 20 * MILLI } else { 500 * MILLI };
         link.down.cut(now + stage.chance.between(0, longest));
@@ -155,5 +158,17 @@ impl World {
                 node.note_knowledge(id, self.stage.now);
             }
         }
+    }
+}
+
+/// A batch by its seqs, the rest as it is.
+fn describe(frame: &LinkRequest) -> String {
+    match &frame.frame {
+        Some(Frame::Batch(batch)) => {
+            let batch = MessageBatch::decode(batch.clone()).unwrap_or_default();
+            format!("{:?}", batch.messages.iter().map(|message| message.seq).collect::<Vec<_>>())
+        }
+        Some(other) => format!("{other:?}"),
+        None => "nothing".to_owned(),
     }
 }

@@ -15,7 +15,7 @@ mod node_side;
 mod shards;
 
 use crate::{
-    findings::Report,
+    findings::{Findings, Report},
     manager::Manager,
     naive::Naive,
     node::Node,
@@ -48,8 +48,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, naive: Option<Naive>) -> Self {
-        let mut stage = Stage::new(seed, naive);
+    pub(crate) fn new(seed: u64, naive: Option<Naive>, story: bool) -> Self {
+        let mut stage = Stage::new(seed, naive, story);
         let chance = &mut stage.chance;
         let calm_at = BEGIN + chance.between(4 * SECOND, 9 * SECOND);
         let push_every = chance.pick(&[40 * MILLI, 150 * MILLI, 500 * MILLI]).unwrap_or(SECOND);
@@ -85,11 +85,8 @@ impl World {
             self.happen(event);
         }
         self.end();
-        Report {
-            seed: self.seed,
-            violations: self.stage.findings.violations,
-            counts: self.stage.findings.counts,
-        }
+        let Findings { violations, counts, story } = self.stage.findings;
+        Report { seed: self.seed, violations, counts, story: story.unwrap_or_default() }
     }
 
     fn is_calm(&self) -> bool {
@@ -97,6 +94,9 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        if tells(&event) {
+            self.stage.tell(|| format!("{event:?}"));
+        }
         match event {
             Event::Push(manager) => self.push(manager),
             Event::Settle(manager) => {
@@ -189,4 +189,22 @@ impl World {
             Process::Node(node) => self.nodes[node].alive,
         }
     }
+}
+
+/// Whether an event says something by itself.
+fn tells(event: &Event) -> bool {
+    !matches!(
+        event,
+        Event::Settle(_)
+            | Event::Pump(_)
+            | Event::Arrive { .. }
+            | Event::Acknowledge(_)
+            | Event::Beat(_)
+            | Event::Sweep(_)
+            | Event::Turn { .. }
+            | Event::MayTakeClients(_)
+            | Event::MayTakePushes(_)
+            | Event::ClientActs
+            | Event::Fault
+    )
 }

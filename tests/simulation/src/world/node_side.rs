@@ -262,11 +262,14 @@ impl World {
         let node = &nodes[link.node];
         let who = format!("{} to m{manager}", node.name);
         let next = link.half.next_ack;
-        let lost = |seq: u64| {
-            let gaps = node.numbers.standings.get(&id).map_or(&[][..], |standing| &standing.gaps);
-            gaps.iter().any(|(from, to)| (from..=to).contains(&&seq))
+        // What is lost is never acknowledged, what the manager said it holds not again.
+        let left_out = |seq: u64| {
+            node.numbers.standings.get(&id).is_some_and(|standing| {
+                let lost = standing.gaps.iter().any(|(from, to)| (from..=to).contains(&&seq));
+                lost || seq <= standing.confirmed
+            })
         };
-        if ack.first_seq < next || (next..ack.first_seq).any(|seq| !lost(seq)) {
+        if ack.first_seq < next || (next..ack.first_seq).any(|seq| !left_out(seq)) {
             let what = format!("{who}: acknowledged from {} on where {next} was due", ack.first_seq);
             stage.broken(Check::Acknowledgements, what);
         }
