@@ -18,7 +18,6 @@ mod deadline;
 mod fleet;
 mod gateway;
 mod grpc_server;
-mod http_server;
 mod hub;
 mod link;
 pub mod link_state;

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use pushcast_common::{
+    http_server,
     id::ManagerId,
     registry::{Record, Registry, State},
     shutdown::Shutdown,
@@ -23,7 +24,6 @@ use crate::{
     fleet::Fleet,
     gateway,
     grpc_server::{self, Health},
-    http_server,
     hub::{Gate, Hub},
     log::LogLimits,
     membership::{Membership, MembershipError},
@@ -112,7 +112,7 @@ struct Manager {
     fleet: JoinHandle<()>,
     membership: JoinHandle<Result<(), MembershipError>>,
     grpc: JoinHandle<Result<(), tonic::transport::Error>>,
-    http: JoinHandle<()>,
+    http: JoinHandle<io::Result<()>>,
     /// What never ends by itself.
     background: JoinSet<()>,
     stops: Stops,
@@ -131,8 +131,7 @@ impl Manager {
     async fn start(config: &Config, listeners: Listeners, registry: &Registry) -> Result<Self, RunError> {
         telemetry::recorder();
         let grpc_listener = TcpListener::from_std(listeners.grpc)?;
-        let http_listener = TcpListener::from_std(listeners.http)?;
-        let (grpc_addr, http_addr) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
+        let (grpc_addr, http_addr) = (grpc_listener.local_addr()?, listeners.http.local_addr()?);
 
         let limits = LogLimits { bytes: config.log_bytes, age: micros(config.log_age) };
         let hub = Arc::new(Hub::new(ManagerId::random(), limits, micros(config.max_deadline)));
@@ -145,7 +144,8 @@ impl Manager {
             .map_err(|error| RunError::Grpc(error.to_string()))?;
         let router =
             gateway::router(service).merge(readiness::router(Arc::clone(&hub), grpc_addr, http_addr));
-        let http = tokio::spawn(http_server::serve(http_listener, router, stops.servers.clone()));
+        // It outlasts the gRPC server, so that whoever asks hears that the manager is stopping.
+        let http = tokio::spawn(http_server::serve(listeners.http, router, stops.servers.clone()));
 
         let (state, state_changes) = watch::channel(State::Starting);
         let (joined_sender, joined) = watch::channel(false);
@@ -213,7 +213,10 @@ impl Manager {
                 }
                 ended = &mut self.grpc => return Err(grpc_failure(ended)),
                 ended = &mut self.fleet => return Err(ended_early("the links", ended)),
-                ended = &mut self.http => return Err(ended_early("the HTTP server", ended)),
+                ended = &mut self.http => {
+                    ended??;
+                    return Err(RunError::EndedEarly("the HTTP server"));
+                }
                 Some(ended) = self.background.join_next() => return Err(ended_early("a clock", ended)),
             }
         }
@@ -266,7 +269,7 @@ impl Manager {
             // A caller that keeps a stream open does not keep the manager.
             Err(_) => self.grpc.abort(),
         }
-        Ok((&mut self.http).await?)
+        Ok((&mut self.http).await??)
     }
 
     /// Ends what is still running, whatever it is doing.
