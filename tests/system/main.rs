@@ -21,4 +21,5 @@ mod metrics;
 mod other_clients;
 mod scene;
 mod slow_client;
+mod steady_load;
 mod strangers;
