@@ -18,7 +18,7 @@ use tokio::{
 use crate::load::turn;
 
 /// Enough that sending to all of them takes longer than the next push needs to arrive.
-const SOCKETS: usize = 400;
+const SOCKETS: usize = 2000;
 
 const ONE_SHARD: [(&str, &str); 2] = [("--shards", "1"), ("--heartbeat", "1s")];
 
@@ -67,7 +67,7 @@ async fn steady_load_delays_no_heartbeat_no_new_client_and_no_query() {
     .await;
     let client = fleet.pusher();
     let mut callers = JoinSet::new();
-    for _ in 0..8 {
+    for _ in 0..16 {
         let client = client.clone();
         // Each pushes again as soon as its push is placed: there is always one more.
         callers.spawn(async move {

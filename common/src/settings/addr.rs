@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use socket2::SockRef;
+
 /// A host (name or IP address) and a port. Names are looked up when they are used, not here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Addr {
@@ -70,6 +72,10 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// Connections that may wait to be accepted. The standard library's 128 overflow when a node's clients all come
+/// at once, and who is dropped there tries again after seconds. The kernel cuts it to net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
 /// Listens on an address, ready for tokio (non-blocking, and reusing the port of a predecessor
 /// whose connections linger).
 pub fn bind(flag: &'static str, addr: &Addr) -> Result<TcpListener, BindError> {
@@ -78,6 +84,8 @@ pub fn bind(flag: &'static str, addr: &Addr) -> Result<TcpListener, BindError> {
         let resolved: Vec<_> = (addr.host.as_str(), addr.port).to_socket_addrs()?.collect();
         let listener = TcpListener::bind(resolved.as_slice())?;
         listener.set_nonblocking(true)?;
+        // Listening again only makes the queue longer.
+        SockRef::from(&listener).listen(BACKLOG)?;
         Ok(listener)
     };
     bind().map_err(|source| BindError { flag, addr: addr.clone(), source })
