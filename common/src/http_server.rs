@@ -20,9 +20,12 @@ use tracing::{debug, warn};
 /// How long a peer may take to send its request head, and to send the next one on a connection kept open.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections at once; more wait in the kernel's backlog. Scrapers, probes and callers with pools stay far
-/// below it.
-const MAX_CONNECTIONS: usize = 1024;
+/// Connections at once at most; more wait in the kernel's backlog. A quarter of the files the process may have,
+/// so that neither callers' pools nor half requests keep probes and scrapers out, or links from coming back.
+fn max_connections() -> usize {
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    usize::try_from(files / 4).unwrap_or(usize::MAX).clamp(64, 16 * 1024)
+}
 
 /// How long to leave the listener alone when the process is out of files.
 const OUT_OF_FILES: Duration = Duration::from_millis(50);
@@ -38,7 +41,7 @@ pub async fn serve(
     ending: CancellationToken,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(max_connections()));
     let mut connections = JoinSet::new();
     loop {
         let next = async {

@@ -49,7 +49,11 @@ impl Membership {
             registered = self.registry.register(Kind::Manager, self.record.clone()) => registered,
         };
         let registration = registered?;
-        info!(manager = %self.hub.id, "Registered.");
+        if self.registry.is_dynamic() {
+            info!(manager = %self.hub.id, "Registered.");
+        } else {
+            info!(nodes = ?self.fixed, "No registry: the nodes are those of --nodes.");
+        }
         let end = self.follow(&registration, &stop).await;
         registration.revoke().await;
         end

@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     request_seconds: [Histogram; 4],
     pub(crate) ack_seconds: Histogram,
     pub(crate) gaps: Counter,
+    pub(crate) gap_messages: Counter,
     pub(crate) link_failures: Counter,
     pub(crate) log_bytes: Gauge,
     pub(crate) log_age: Gauge,
@@ -46,6 +47,7 @@ impl Metrics {
                 .map(|api| histogram!("push_manager_request_seconds", "api" => api.name())),
             ack_seconds: histogram!("push_manager_ack_seconds"),
             gaps: counter!("push_manager_gaps_total"),
+            gap_messages: counter!("push_manager_gap_messages_total"),
             link_failures: counter!("push_manager_link_failures_total"),
             log_bytes: gauge!("push_manager_log_bytes"),
             log_age: gauge!("push_manager_log_age_seconds"),
@@ -130,6 +132,7 @@ fn describe() {
         "From acceptance to one node's acknowledgement, the oldest message of each acknowledgement."
     );
     describe_counter!("push_manager_gaps_total", "Gaps said to nodes: the log no longer reached back.");
+    describe_counter!("push_manager_gap_messages_total", "Messages that Gaps said are lost for a node.");
     describe_counter!(
         "push_manager_link_failures_total",
         "Links that broke, were refused or could not be made."
@@ -139,7 +142,7 @@ fn describe() {
     describe_gauge!("push_manager_log_head", "Newest seq accepted.");
     describe_gauge!(
         "push_manager_link_lag",
-        "Messages not yet acknowledged by the linked node that is furthest behind."
+        "Messages not yet acknowledged by the node that is furthest behind, linked or not."
     );
     describe_gauge!("push_manager_known_nodes", "Nodes known, linked or not.");
     describe_gauge!("push_manager_links", "Nodes by the state of the link to them.");

@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures::Stream;
+use prost::Message as _;
 use pushcast_common::id::ManagerId;
 use pushcast_proto::pushmanager::v1::{
     PushItem, PushResult, PushStreamRequest, PushStreamResponse, push_result,
@@ -28,8 +29,13 @@ use crate::{
 const MAX_IN_FLIGHT: usize = 8192;
 const MAX_IN_FLIGHT_BYTES: usize = 8 << 20;
 
-/// Requests read in one turn, so that a fast caller leaves room for the links on its thread.
-const MAX_REQUESTS_A_TURN: usize = 64;
+/// Items taken in one turn, and their bytes: whoever sends them all in one request must not keep the links and
+/// the other callers waiting. 256 small ones take about 0.2 ms.
+const MAX_ITEMS_A_TURN: usize = 256;
+const MAX_BYTES_A_TURN: usize = 1 << 20;
+
+/// What an item costs beside its bytes, about: its place here, its waiter and its tally.
+const ITEM_BYTES: usize = 256;
 
 /// Roughly what one response may hold; callers' libraries refuse more than 4 MiB by default.
 const RESPONSE_BYTES: usize = 1 << 20;
@@ -41,6 +47,8 @@ pub(crate) struct PushStream {
     key: u64,
     max_content: usize,
     requests: Streaming<PushStreamRequest>,
+    /// What of the last request is not taken yet.
+    backlog: VecDeque<PushItem>,
     /// Why no more requests are read, once that is so.
     ended: Option<Result<(), Status>>,
     /// One for each item without a result, in the order of acceptance.
@@ -52,7 +60,10 @@ pub(crate) struct PushStream {
 #[derive(Debug)]
 enum Slot {
     /// Refused, or not waited for: rarer than what waits, and bigger.
-    Ready(Box<PushResult>),
+    Ready {
+        result: Box<PushResult>,
+        bytes: usize,
+    },
     Waiting {
         tag: u64,
         api: Api,
@@ -71,7 +82,7 @@ struct Read {
 }
 
 enum Item {
-    Refused(PushResult),
+    Refused { result: PushResult, bytes: usize },
     Push { tag: u64, api: Api, bytes: usize },
 }
 
@@ -82,6 +93,7 @@ impl PushStream {
             hub,
             max_content,
             requests,
+            backlog: VecDeque::new(),
             ended: None,
             slots: VecDeque::new(),
             outcomes: VecDeque::new(),
@@ -92,24 +104,27 @@ impl PushStream {
     fn read(&mut self, cx: &mut Context<'_>) -> Read {
         let mut read = Read::default();
         let mut bytes = 0;
-        for _ in 0..MAX_REQUESTS_A_TURN {
+        while read.items.len() < MAX_ITEMS_A_TURN && bytes < MAX_BYTES_A_TURN {
             let full = self.slots.len() + read.items.len() >= MAX_IN_FLIGHT
                 || self.in_flight_bytes + bytes >= MAX_IN_FLIGHT_BYTES;
-            if full || self.ended.is_some() {
+            if full {
+                return read;
+            }
+            if let Some(item) = self.backlog.pop_front() {
+                bytes += self.check(item, &mut read);
+                continue;
+            }
+            if self.ended.is_some() {
                 return read;
             }
             match Pin::new(&mut self.requests).poll_next(cx) {
                 Poll::Pending => return read,
                 Poll::Ready(None) => self.ended = Some(Ok(())),
                 Poll::Ready(Some(Err(status))) => self.ended = Some(Err(status)),
-                Poll::Ready(Some(Ok(request))) => {
-                    for item in request.items {
-                        bytes += self.check(item, &mut read);
-                    }
-                }
+                Poll::Ready(Some(Ok(request))) => self.backlog = request.items.into(),
             }
         }
-        read.more = self.ended.is_none();
+        read.more = true;
         read
     }
 
@@ -119,7 +134,7 @@ impl PushStream {
         let (api, push) = validate::item(item, self.max_content);
         match push {
             Ok(push) => {
-                let bytes = push.message.content.len();
+                let bytes = push.message.encoded_len() + ITEM_BYTES;
                 read.items.push(Item::Push { tag, api: push.api, bytes });
                 read.pushes.push(push);
                 bytes
@@ -128,8 +143,10 @@ impl PushStream {
                 if let Some(api) = api {
                     self.hub.metrics.request(api, status.code());
                 }
-                read.items.push(Item::Refused(error_result(tag, &status)));
-                0
+                let result = error_result(tag, &status);
+                let bytes = result.encoded_len() + ITEM_BYTES;
+                read.items.push(Item::Refused { result, bytes });
+                bytes
             }
         }
     }
@@ -137,13 +154,17 @@ impl PushStream {
     fn take_turn(&mut self, cx: &Context<'_>, read: Read) {
         let Turn { verdicts, outcomes, draining } = self.hub.stream_turn(self.key, read.pushes, cx.waker());
         self.outcomes.extend(outcomes);
-        if draining && self.ended.is_none() {
-            self.ended = Some(Err(refusal::refused(Refused::Draining)));
+        if draining {
+            self.backlog.clear();
+            self.ended.get_or_insert_with(|| Err(refusal::refused(Refused::Draining)));
         }
         let mut verdicts = verdicts.into_iter();
         for item in read.items {
             let slot = match item {
-                Item::Refused(result) => Slot::Ready(Box::new(result)),
+                Item::Refused { result, bytes } => {
+                    self.in_flight_bytes += bytes;
+                    Slot::Ready { result: Box::new(result), bytes }
+                }
                 Item::Push { tag, api, bytes } => {
                     let Some(verdict) = verdicts.next() else { break };
                     self.slot(tag, api, bytes, verdict)
@@ -162,12 +183,12 @@ impl PushStream {
             Verdict::Accepted { seq, mark } => {
                 self.hub.metrics.request(api, Code::Ok);
                 let answer = accepted_answer(self.hub.id, seq, mark);
-                Slot::Ready(Box::new(PushResult { tag, outcome: Some(push_result::Outcome::Answer(answer)) }))
+                ready(PushResult { tag, outcome: Some(push_result::Outcome::Answer(answer)) })
             }
             Verdict::Refused(refused) => {
                 let status = refusal::refused(refused);
                 self.hub.metrics.request(api, status.code());
-                Slot::Ready(Box::new(error_result(tag, &status)))
+                ready(error_result(tag, &status))
             }
         }
     }
@@ -188,12 +209,15 @@ impl PushStream {
                     self.slots.pop_front();
                     answer_result(self.hub.id, tag, outcome)
                 }
-                Some(Slot::Ready(_)) => match self.slots.pop_front() {
-                    Some(Slot::Ready(result)) => *result,
+                Some(Slot::Ready { .. }) => match self.slots.pop_front() {
+                    Some(Slot::Ready { result, bytes: held }) => {
+                        self.in_flight_bytes -= held;
+                        *result
+                    }
                     _ => break,
                 },
             };
-            bytes += prost::Message::encoded_len(&result);
+            bytes += result.encoded_len();
             results.push(result);
         }
         if let Some((api, accepted_at)) = oldest {
@@ -216,7 +240,7 @@ impl Stream for PushStream {
         if !results.is_empty() {
             return Poll::Ready(Some(Ok(PushStreamResponse { results })));
         }
-        if this.slots.is_empty() {
+        if this.slots.is_empty() && this.backlog.is_empty() {
             match this.ended.replace(Ok(())) {
                 None => this.ended = None,
                 Some(Ok(())) => return Poll::Ready(None),
@@ -236,14 +260,17 @@ impl Drop for PushStream {
     }
 }
 
+/// A result that is there at once and holds no more than its place.
+fn ready(result: PushResult) -> Slot {
+    Slot::Ready { result: Box::new(result), bytes: 0 }
+}
+
 fn answer_result(manager: ManagerId, tag: u64, outcome: Outcome) -> PushResult {
     let answer = full_answer(manager, outcome.answer, outcome.mark);
     PushResult { tag, outcome: Some(push_result::Outcome::Answer(answer)) }
 }
 
 fn error_result(tag: u64, status: &Status) -> PushResult {
-    use prost::Message as _;
-
     // The details of our own statuses are a serialised google.rpc.Status.
     let mut error = tonic_types::Status::decode(status.details()).unwrap_or_default();
     error.code = status.code() as i32;

@@ -13,13 +13,22 @@ const DOMAIN: &str = "pushcast";
 /// A manager that ends is replaced by another; a caller may try that one soon.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The request is wrong; every wrong field is named.
-pub(crate) fn invalid(violations: Vec<FieldViolation>) -> Status {
-    let message = violations
+/// Wrong fields named one by one. They travel in HTTP/2 headers, where callers' libraries refuse more than about
+/// 8 KiB: of 200 violations the caller would see a protocol error and none of them.
+const MAX_VIOLATIONS: usize = 10;
+
+/// The request is wrong; the wrong fields are named, the first ten of them one by one.
+pub(crate) fn invalid(mut violations: Vec<FieldViolation>) -> Status {
+    let more = violations.len().saturating_sub(MAX_VIOLATIONS);
+    violations.truncate(MAX_VIOLATIONS);
+    let mut message = violations
         .iter()
         .map(|violation| format!("{}: {}", violation.field, violation.description))
         .collect::<Vec<_>>()
         .join("; ");
+    if more > 0 {
+        message.push_str(&format!("; and {more} more"));
+    }
     let details = ErrorDetails::with_bad_request(violations);
     Status::with_error_details(Code::InvalidArgument, message, details)
 }

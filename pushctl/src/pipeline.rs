@@ -71,9 +71,13 @@ impl PushResults {
                 self.permits.add_permits(1);
                 return Ok(Some((result.tag, outcome(result.outcome))));
             }
-            match self.responses.message().await? {
-                Some(response) => self.ready.extend(response.results),
-                None => return Ok(None),
+            match self.responses.message().await {
+                Ok(Some(response)) => self.ready.extend(response.results),
+                // No result will come any more to let a waiting sender go on.
+                ended => {
+                    self.permits.close();
+                    return ended.map(|_none| None);
+                }
             }
         }
     }

@@ -236,6 +236,10 @@ pub fn explain(status: &Status) -> String {
     let mut line = format!("{}: {}", code_name(status.code()), status.message());
     let details = status.get_error_details();
     for violation in details.bad_request().into_iter().flat_map(|bad| &bad.field_violations) {
+        // Our managers say it in the message already.
+        if status.message().contains(&violation.description) {
+            continue;
+        }
         line.push_str(&format!("; {}: {}", violation.field, violation.description));
     }
     if let Some(info) = details.error_info() {

@@ -87,27 +87,29 @@ impl Hub {
     /// The next frame of a connection, if it is still the present one. While there is none, `waker` is
     /// called when there may be.
     pub(crate) fn next_frame(&self, key: NodeKey, epoch: u64, waker: &Waker) -> Next {
-        self.with(|core, now| {
+        let next = self.with(|core, now| {
             let Some(link) = core.links.get_mut(&key).filter(|link| link.epoch == epoch) else {
                 return Next::End;
             };
             let next = link.state.next_frame(&mut core.log, &core.identity, now);
-            match &next {
-                Next::Wait(_) => link.waker = Some(waker.clone()),
-                Next::Frame(link_request::Frame::Gap(gap)) => {
-                    self.metrics.gaps.increment(1);
-                    let node = core.nodes.get(key).map(crate::nodes::Node::name);
-                    warn!(node, gap.from, gap.to, "The log no longer reaches back to what a node lacks.");
-                }
-                Next::Frame(_) | Next::End => {}
+            if let Next::Wait(_) = next {
+                link.waker = Some(waker.clone());
             }
             next
-        })
+        });
+        if let Next::Frame(link_request::Frame::Gap(gap)) = &next {
+            let messages = gap.to - gap.from + 1;
+            self.metrics.gaps.increment(1);
+            self.metrics.gap_messages.increment(messages);
+            let node = self.node_name(key);
+            warn!(node, gap.from, gap.to, messages, "The log no longer reaches back to what a node lacks.");
+        }
+        next
     }
 
     /// Takes a frame of the node. An error ends the connection and nothing else.
     pub(crate) fn received(&self, key: NodeKey, epoch: u64, frame: LinkResponse) -> Result<(), LinkFailure> {
-        self.with(|core, now| {
+        let started = self.with(|core, now| {
             let Some(link) = core.links.get_mut(&key).filter(|link| link.epoch == epoch) else {
                 return Err(LinkFailure::Replaced);
             };
@@ -121,6 +123,7 @@ impl Hub {
                 Event::Started(started) => {
                     core.started(key, &started, now);
                     self.progress.notify_one();
+                    return Ok(Some(started));
                 }
                 Event::Acked(acked) => {
                     self.measure(core, &acked, now);
@@ -128,8 +131,13 @@ impl Hub {
                     self.progress.notify_one();
                 }
             }
-            Ok(())
-        })
+            Ok::<_, LinkFailure>(None)
+        })?;
+        // Not under the lock: a log that is not read must not stop the manager.
+        if let Some(started) = started {
+            info!(node = %started.node_id, instance = %started.instance, "Link is up.");
+        }
+        Ok(())
     }
 
     fn measure(&self, core: &Core, acked: &Acked, now: Now) {
@@ -189,7 +197,6 @@ impl Link {
 
 impl Core {
     fn started(&mut self, key: NodeKey, started: &Started, now: Now) {
-        info!(node = %started.node_id, instance = %started.instance, "Link is up.");
         self.nodes.linked(key, &started.node_id, &started.instance);
         // Taking an id may have taken it from another address.
         for (key, node) in self.nodes.iter() {

@@ -25,7 +25,8 @@ impl Hub {
         let managers: Vec<u64> = ids.map(|id| id.0).filter(|&id| id != own).collect();
         self.with(|core, now| {
             if core.identity.managers.iter().any(|before| !managers.contains(before)) {
-                core.identity.manager_gone_at = now.wall;
+                // The clock may have gone back meanwhile.
+                core.identity.manager_gone_at = core.identity.manager_gone_at.max(now.wall);
             }
             core.identity.managers = managers;
         });

@@ -47,8 +47,8 @@ impl Hub {
             metrics.log_age.set(crate::metrics::seconds(core.log.age(now.mono)));
             metrics.log_head.set(newest as f64);
             metrics.known_nodes.set(core.nodes.len() as f64);
-            let linked = core.links.values().filter(|link| link.state.is_linked());
-            metrics.link_lag.set(linked.map(|link| link.lag(newest)).max().unwrap_or(0) as f64);
+            let lags = core.links.values().map(|link| link.lag(newest));
+            metrics.link_lag.set(lags.max().unwrap_or(0) as f64);
             for (index, gauge) in metrics.links.iter().enumerate() {
                 gauge.set(core.links.values().filter(|link| link.state_index() == index).count() as f64);
             }

@@ -14,6 +14,10 @@ struct Run {
     api: Api,
 }
 
+/// Runs kept for a node that reads and acknowledges nothing: 1 MiB. What it acknowledges then is not counted
+/// in the metrics of broadcasting.
+const MAX_RUNS: usize = 64 * 1024;
+
 /// Sent and acknowledged seqs of a node's present process; starts anew with each `instance`.
 #[derive(Debug, Default)]
 pub(super) struct Process {
@@ -26,9 +30,11 @@ pub(super) struct Process {
     /// Acknowledgements up to it do not count in the metrics: they are fills, or repeat what an
     /// earlier life of this value may have counted.
     uncounted: u64,
-    /// The process knew this manager before we knew it, so its first acknowledgement may repeat counts
-    /// from anywhere.
-    may_repeat: bool,
+    /// The process knew this manager before we knew it: up to here it may repeat counts, from anywhere and
+    /// with holes where it was told of Gaps that we have forgotten. 0 once it has come so far.
+    repeats_to: u64,
+    /// Newest seq repeated so far.
+    repeated: u64,
     /// Gaps said and not passed by an acknowledgement yet.
     gaps: VecDeque<(u64, u64)>,
     /// The kinds of what is sent and not acknowledged: the log may drop it before the answer comes.
@@ -42,6 +48,11 @@ impl Process {
 
     pub(super) fn acked(&self) -> u64 {
         self.acked
+    }
+
+    /// Newest seq of which this value holds the acknowledgement, all before it included.
+    pub(super) fn held(&self) -> u64 {
+        if self.repeats_to > 0 { self.repeated } else { self.acked }
     }
 
     pub(super) fn sent(&self) -> u64 {
@@ -63,7 +74,7 @@ impl Process {
                 acked: after,
                 sent: after,
                 uncounted: after,
-                may_repeat: true,
+                repeats_to: after,
                 ..Self::default()
             };
             return Ok(after);
@@ -109,6 +120,10 @@ impl Process {
                 _ => self.runs.push_back(Run { last: seq, api }),
             }
         }
+        if self.runs.len() > MAX_RUNS {
+            self.runs.clear();
+            self.uncounted = last;
+        }
         self.sent = last;
     }
 
@@ -127,9 +142,12 @@ impl Process {
             return Err(LinkError::CountsOutside(counts.seq));
         }
 
-        self.may_repeat = false;
         self.gaps.drain(..lost.len());
-        self.acked = last;
+        self.acked = self.acked.max(last);
+        self.repeated = last;
+        if last >= self.repeats_to {
+            self.repeats_to = 0;
+        }
         let counted = self.count(ack.first_seq, &ack.recipients);
         Ok(Event::Acked(Acked {
             lost,
@@ -142,10 +160,10 @@ impl Process {
 
     /// The Gaps that lie between the last acknowledgement and one that starts at `first`.
     fn gaps_before(&self, first: u64) -> Result<Vec<(u64, u64)>, LinkError> {
-        let mut expected = self.acked + 1;
-        if self.may_repeat && (1..=expected).contains(&first) {
+        if self.repeats_to > 0 && (self.repeated + 1..=self.repeats_to + 1).contains(&first) {
             return Ok(Vec::new());
         }
+        let mut expected = self.acked + 1;
         let mut passed = Vec::new();
         for &(from, to) in &self.gaps {
             if expected == first || from != expected {

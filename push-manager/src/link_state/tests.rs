@@ -178,6 +178,25 @@ fn a_process_that_knows_this_manager_from_before_may_repeat_counts_once() {
 }
 
 #[test]
+fn a_process_that_was_forgotten_may_leave_out_gaps_when_it_repeats_and_we_hold_nothing_before() {
+    let mut b = Bench::new();
+    b.push(12);
+    b.link.opened();
+    b.sent();
+    // It had a Gap 5..6 from us once, which went with what we knew of it.
+    b.start("z", From::AfterSeq(10)).unwrap();
+    b.sent();
+    b.ack(3, 2).unwrap();
+    assert_eq!(b.ack(4, 1), Err(LinkError::AckNotNext { first: 4, expected: 11 }));
+    b.reconnect();
+    b.start("z", From::AfterSeq(12)).unwrap();
+    b.ack(7, 4).unwrap();
+    assert_eq!(b.ack(9, 1), Err(LinkError::AckNotNext { first: 9, expected: 11 }));
+    b.ack(11, 2).unwrap();
+    assert_eq!(b.link.acked(), 12);
+}
+
+#[test]
 fn a_gap_is_said_and_skipped_by_the_acknowledgements() {
     let mut b = Bench::linked(3);
     b.push(4);

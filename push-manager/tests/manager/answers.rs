@@ -174,6 +174,12 @@ async fn bad_requests_name_their_fields() {
     let bad = status.get_details_bad_request().unwrap();
     let fields: Vec<&str> = bad.field_violations.iter().map(|v| v.field.as_str()).collect();
     assert_eq!(fields, ["room_id", "content"]);
+    // A thousand bad ids are refused in words that fit the headers they travel in.
+    let users = PushToUsersRequest { user_ids: vec!["\u{7}".into(); 1000], ..PushToUsersRequest::default() };
+    let status = client.push_to_users(users).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert!(status.message().ends_with("and 990 more"), "{status}");
+    assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), 10);
     let user_ids = (0..1001).map(|i| format!("u{i}")).collect();
     let users = PushToUsersRequest { user_ids, ..PushToUsersRequest::default() };
     assert_eq!(client.push_to_users(users).await.unwrap_err().code(), Code::InvalidArgument);

@@ -49,6 +49,32 @@ async fn twenty_thousand_pushes_of_one_stream_keep_their_order() {
     }
 }
 
+/// 500,000 empty items are 1 MB on the wire and one second of work.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_huge_request_of_a_stream_keeps_no_other_caller_waiting() {
+    let a = Sink::start("a");
+    let manager = Manager::of(&[&a]).await;
+    let huge = PushStreamRequest { items: vec![PushItem::default(); 500_000] };
+    let mut streaming = manager.client().await.max_decoding_message_size(64 << 20);
+    let mut responses = streaming.push_stream(futures::stream::iter([huge])).await.unwrap().into_inner();
+    let first = responses.next().await.unwrap().unwrap().results.len();
+    let mut unary = manager.client().await;
+    let reader = tokio::spawn(async move {
+        let mut results = first;
+        while let Some(response) = responses.next().await {
+            results += response.unwrap().results.len();
+        }
+        results
+    });
+    let mut answered = 0;
+    while !reader.is_finished() {
+        assert_eq!(unary.push_to_room(to_room("r")).await.unwrap().into_inner().acked, 1);
+        answered += 1;
+    }
+    assert_eq!(reader.await.unwrap(), 500_000);
+    assert!(answered >= 10, "only {answered} other pushes were answered meanwhile");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_item_is_refused_in_its_place_and_the_stream_goes_on() {
     let a = Sink::start("a");

@@ -22,6 +22,8 @@ pub(crate) struct Stay {
 /// A connection, from its connect frame on.
 #[derive(Debug)]
 pub(crate) struct Client {
+    /// What violations call it.
+    pub(crate) name: Rc<str>,
     pub(crate) key: SlabKey,
     pub(crate) socket: Rc<Socket>,
     pub(crate) format: Format,
@@ -53,8 +55,16 @@ pub(crate) enum Received {
 }
 
 impl Client {
-    pub(crate) fn new(key: SlabKey, socket: Rc<Socket>, format: Format, app: usize, user: usize) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        key: SlabKey,
+        socket: Rc<Socket>,
+        format: Format,
+        app: usize,
+        user: usize,
+    ) -> Self {
         Self {
+            name: name.into(),
             key,
             socket,
             format,

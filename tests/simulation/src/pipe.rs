@@ -16,6 +16,8 @@ use crate::{chance::Chance, stage::MILLI};
 pub(crate) struct Pipe<F> {
     frames: VecDeque<(u64, F)>,
     last_arrival: u64,
+    /// What frames take longer than usual.
+    delay: u64,
     /// Frames that would arrive later are lost.
     cut: u64,
     pub(crate) lost: u64,
@@ -23,7 +25,7 @@ pub(crate) struct Pipe<F> {
 
 impl<F> Default for Pipe<F> {
     fn default() -> Self {
-        Self { frames: VecDeque::new(), last_arrival: 0, cut: u64::MAX, lost: 0 }
+        Self { frames: VecDeque::new(), last_arrival: 0, delay: 0, cut: u64::MAX, lost: 0 }
     }
 }
 
@@ -32,7 +34,7 @@ impl<F> Pipe<F> {
     pub(crate) fn send(&mut self, frame: F, now: u64, chance: &mut Chance) -> Option<u64> {
         // Mostly a local network, now and then a stall.
         let most = if chance.one_in(30) { 300 * MILLI } else { 5 * MILLI };
-        let at = (now + chance.between(50, most)).max(self.last_arrival);
+        let at = (now + self.delay + chance.between(50, most)).max(self.last_arrival);
         self.last_arrival = at;
         if at > self.cut {
             self.lost += 1;
@@ -49,6 +51,16 @@ impl<F> Pipe<F> {
             return None;
         }
         self.frames.pop_front().map(|(_, frame)| frame)
+    }
+
+    /// From now on everything takes longer, what is on its way too. Returns when each frame arrives now.
+    pub(crate) fn stall(&mut self, delay: u64) -> impl Iterator<Item = u64> {
+        self.delay = delay;
+        self.last_arrival += delay;
+        self.frames.iter_mut().map(move |(at, _)| {
+            *at += delay;
+            *at
+        })
     }
 
     /// Loses everything that would arrive after `at`.

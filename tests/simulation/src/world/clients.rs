@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use connect_node::{
-    Permit,
     shard::{connection::Connection, frames::Format},
 };
 use pushcast_proto::client::v1::{ClientFrame, Connect, Join, Leave, Pong, client_frame::Frame};
@@ -11,6 +10,7 @@ use pushcast_proto::client::v1::{ClientFrame, Connect, Join, Leave, Pong, client
 use super::World;
 use crate::{
     client::Client,
+    findings::Check,
     naive::Naive,
     socket::{Socket, Wire},
     stage::{Event, MILLI},
@@ -63,7 +63,7 @@ impl World {
         let rooms: Vec<usize> = (0..ROOMS.len()).filter(|_| chance.one_in(3)).collect();
         let now = self.nodes[node].now(&self.stage);
         let socket = Rc::new(Socket::default());
-        let connection = Connection::new(Wire(Rc::clone(&socket)), format, now.millis, Permit::default());
+        let connection = Connection::new(Wire(Rc::clone(&socket)), format, now.millis);
         let seat = &mut self.nodes[node].seats[shard];
         let key = seat.shard.open(connection);
         let keys = {
@@ -73,7 +73,9 @@ impl World {
             keys
         };
         let client = seat.clients.len();
-        seat.clients.push(Client::new(key, socket, format, app, user));
+        let name = format!("client {client} of shard {shard} of {}", self.nodes[node].instance);
+        let seat = &mut self.nodes[node].seats[shard];
+        seat.clients.push(Client::new(&name, key, socket, format, app, user));
         let connect = Connect {
             user_id: USERS[user].to_owned(),
             app: APPS[app].to_owned(),
@@ -90,11 +92,10 @@ impl World {
 
     fn read_connected(&mut self, node: usize, shard: usize, client: usize, rooms: &[usize]) {
         self.read(node, shard, client);
-        let who = self.name(node, shard, client);
         let client = &mut self.nodes[node].seats[shard].clients[client];
         match client.from.clone() {
             Some(from) => client.enter(rooms, &from),
-            None => self.stage.broken(crate::findings::Check::Deliveries, format!("{who} got no connected")),
+            None => self.stage.broken(Check::Deliveries, format!("{} got no connected", client.name)),
         }
     }
 

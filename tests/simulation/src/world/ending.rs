@@ -85,18 +85,18 @@ impl World {
         let order = self.nodes[node].numbers.order();
         for shard in 0..self.nodes[node].seats.len() {
             for client in 0..self.nodes[node].seats[shard].clients.len() {
-                let who = self.name(node, shard, client);
                 let me = &self.nodes[node];
                 let client = &me.seats[shard].clients[client];
-                check_what_it_got(&mut self.stage, client, &order, &who);
-                check_what_it_missed(&mut self.stage, me, client, &who);
+                check_what_it_got(&mut self.stage, client, &order);
+                check_what_it_missed(&mut self.stage, me, client);
             }
         }
     }
 }
 
 /// Nothing twice, nothing in another order, nothing that is not for it.
-fn check_what_it_got(stage: &mut Stage, client: &Client, order: &HashMap<Id, usize>, who: &str) {
+fn check_what_it_got(stage: &mut Stage, client: &Client, order: &HashMap<Id, usize>) {
+    let who = &client.name;
     let mut newest: HashMap<usize, u64> = HashMap::new();
     let mut seen = HashSet::new();
     let mut last = None;
@@ -121,7 +121,8 @@ fn check_what_it_got(stage: &mut Stage, client: &Client, order: &HashMap<Id, usi
 
 /// Nothing that its node had for it is missing: all of it if it is still there, else all that is covered by
 /// the last position it was told.
-fn check_what_it_missed(stage: &mut Stage, node: &Node, client: &Client, who: &str) {
+fn check_what_it_missed(stage: &mut Stage, node: &Node, client: &Client) {
+    let who = &client.name;
     let got: HashSet<Id> = client.got.iter().copied().collect();
     let stays = node.alive && client.is_open();
     for id in &node.numbers.arrived {

@@ -94,11 +94,18 @@ impl World {
         stage.tell(|| format!("link {index} breaks"));
         let before = link.down.lost + link.up.lost;
         let longest = if stage.chance.one_in(2) { 20 * MILLI } else { 500 * MILLI };
-        link.down.cut(now + stage.chance.between(0, longest));
+        // Every third time what the manager sent crawls in behind its back, while it connects anew.
+        let crawls = stage.chance.one_in(3);
+        let (delay, manager, node) =
+            if crawls { (stage.chance.between(200, 800) * MILLI, 100, 2_000) } else { (0, 800, 1_500) };
+        for at in link.down.stall(delay) {
+            stage.at(at, Event::Arrive { link: index, side: Side::Node });
+        }
+        link.down.cut(now + delay + stage.chance.between(0, longest));
         link.up.cut(now + stage.chance.between(0, longest));
         stage.findings.counts.lost_frames += link.down.lost + link.up.lost - before;
-        stage.within(0, 800 * MILLI, Event::Notice { link: index, side: Side::Manager });
-        stage.within(0, 1_500 * MILLI, Event::Notice { link: index, side: Side::Node });
+        stage.within(0, manager * MILLI, Event::Notice { link: index, side: Side::Manager });
+        stage.within(delay, node * MILLI, Event::Notice { link: index, side: Side::Node });
     }
 
     pub(super) fn notice(&mut self, index: usize, side: Side) {

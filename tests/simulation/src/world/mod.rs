@@ -51,7 +51,7 @@ impl World {
     pub(crate) fn new(seed: u64, naive: Option<Naive>, story: bool) -> Self {
         let mut stage = Stage::new(seed, naive, story);
         let chance = &mut stage.chance;
-        let calm_at = BEGIN + chance.between(4 * SECOND, 9 * SECOND);
+        let calm_at = BEGIN + chance.between(3 * SECOND, 7 * SECOND);
         let push_every = chance.pick(&[40 * MILLI, 150 * MILLI, 500 * MILLI]).unwrap_or(SECOND);
         let fault_every = chance.pick(&[200 * MILLI, 600 * MILLI, 2 * SECOND]).unwrap_or(SECOND);
         Self {

@@ -86,7 +86,8 @@ impl World {
                 standing.links += 1;
                 standing.closed = false;
                 if let (Some(_), Said::Hello { acked }) = (received, said) {
-                    half.next_ack = 1 + *acked.max(&standing.confirmed);
+                    standing.confirmed = standing.confirmed.max(*acked);
+                    half.next_ack = 1 + standing.confirmed;
                 }
                 self.send_up(index, answer);
                 self.stage.at(now + SECOND, Event::Beat(index));

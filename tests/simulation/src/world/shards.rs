@@ -1,5 +1,7 @@
 //! Shards' event loops, and what clients read. Checks what each client was sent as it comes.
 
+use std::rc::Rc;
+
 use connect_node::key::Key;
 use pushcast_proto::client::v1::{Push, server_frame::Frame};
 
@@ -47,7 +49,8 @@ impl World {
         }
         let seat = &mut me.seats[shard];
         seat.turns_at = u64::MAX;
-        if !seat.flushing {
+        let delivers = !seat.flushing;
+        if delivers {
             seat.shard.deliver(now);
         }
         let budget = if self.stage.chance.one_in(4) { 1 } else { 256 };
@@ -56,7 +59,9 @@ impl World {
             self.turn_soon(node, shard);
         } else {
             seat.shard.end_turn();
-            self.quote_marks(node, shard);
+            if delivers {
+                self.quote_marks(node, shard);
+            }
         }
         self.after_shard(node, shard);
     }
@@ -77,6 +82,9 @@ impl World {
         if self.stage.chance.one_in(8) {
             for ingest in &self.nodes[node].ingests {
                 ingest.expire(self.stage.now, 120_000 * MILLI);
+            }
+            if !self.nodes[node].dynamic {
+                self.note_knowledge_of_all(node);
             }
         }
         self.stage.at(self.stage.now + 250 * MILLI, Event::Sweep(node));
@@ -110,8 +118,8 @@ impl World {
         if client.socket.received().borrow().is_empty() {
             return;
         }
+        let who = Rc::clone(&client.name);
         for received in client.take_frames() {
-            let who = self.name(node, shard, index);
             match received {
                 Received::Close => {}
                 Received::Unreadable => {
@@ -161,7 +169,8 @@ impl World {
         quotes::quoted(&mut self.stage, numbers, &mut seats[shard].clients[index], quote, who);
     }
 
-    /// Now and then: where a shard is, taken as told to every client that nothing waits for.
+    /// Now and then: where a shard is right after it took its inbox, as the product would quote it, taken as
+    /// told to every client that nothing waits for.
     fn quote_marks(&mut self, node: usize, shard: usize) {
         if !self.stage.chance.one_in(6) {
             return;
@@ -175,9 +184,9 @@ impl World {
             }
             let as_of = seat.shard.marks().as_of(self.stage.now) / MILLI * MILLI;
             let quote = self.nodes[node].quote(&self.stage, shard, Quote { position: seat.placed(), as_of });
-            let who = self.name(node, shard, index);
             let Node { seats, numbers, .. } = &mut self.nodes[node];
             let client = &mut seats[shard].clients[index];
+            let who = Rc::clone(&client.name);
             quotes::could_be_quoted(&mut self.stage, numbers, client, &quote, &who);
         }
     }
@@ -191,10 +200,6 @@ impl World {
         seat.inbox.subscribe(keys, &mut connect_node::inbox::Taken::default());
         self.after_shard(node, shard);
         self.turn_soon(node, shard);
-    }
-
-    pub(super) fn name(&self, node: usize, shard: usize, client: usize) -> String {
-        format!("client {client} of shard {shard} of {}", self.nodes[node].instance)
     }
 }
 
