@@ -17,6 +17,9 @@ use crate::pipeline::{PushResults, PushSender};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A manager gives its nodes 1 s to answer; one that takes this long hangs.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Whom a push is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -209,7 +212,8 @@ impl PushClient {
 
     /// The nodes this manager knows.
     pub async fn nodes(&self) -> Result<ListNodesResponse, Status> {
-        Ok(self.inner.clone().list_nodes(ListNodesRequest {}).await?.into_inner())
+        let request = within(ListNodesRequest {}, Some(LIST_TIMEOUT));
+        Ok(self.inner.clone().list_nodes(request).await?.into_inner())
     }
 
     /// Opens a stream with at most `in_flight` unanswered pushes on it (at least 1).

@@ -50,9 +50,9 @@ pub(super) struct PushArguments {
     /// What to wait for.
     #[arg(long, value_enum, default_value_t = AckArgument::Nodes, global = true)]
     pub(super) ack: AckArgument,
-    /// Wait for the answer at most this long, such as 2s; the manager's own bound if left out.
-    #[arg(long, value_parser = humantime::parse_duration, global = true)]
-    pub(super) timeout: Option<Duration>,
+    /// How long to wait for the answer, such as `2s`; the manager waits 5 s at most, unless it is set otherwise.
+    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "10s")]
+    pub(super) timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -150,7 +150,7 @@ mod tests {
     fn flags_stand_before_and_behind_the_target() {
         let line = "pushctl push --app a users u1,u2 hello --timeout 2s".split(' ');
         let Command::Push(push) = Arguments::try_parse_from(line).unwrap().command else { panic!("no push") };
-        assert_eq!((push.app.as_str(), push.timeout), ("a", Some(Duration::from_secs(2))));
+        assert_eq!((push.app.as_str(), push.timeout), ("a", Duration::from_secs(2)));
         let TargetArguments::Users { users, content } = push.target else { panic!("no users") };
         assert_eq!((users, content.as_str()), (vec!["u1".to_owned(), "u2".to_owned()], "hello"));
     }

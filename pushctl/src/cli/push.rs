@@ -27,7 +27,8 @@ pub(super) async fn run(arguments: PushArguments) -> anyhow::Result<()> {
         AckArgument::Accepted => Ack::Accepted,
     };
     let push = Push { target, content: read_content(content)?, app, uri, request_id, ack };
-    let answer = client.push(push, timeout).await.map_err(|status| call_failed(&manager.manager, &status))?;
+    let answer =
+        client.push(push, Some(timeout)).await.map_err(|status| call_failed(&manager.manager, &status))?;
     if manager.json {
         print(&serde_json::to_string(&answer)?)?;
     } else {

@@ -11,7 +11,6 @@ use super::World;
 use crate::{
     client::Client,
     findings::Check,
-    naive::Naive,
     socket::{Socket, Wire},
     stage::{Event, MILLI},
     truth::{APPS, ROOMS, USERS},
@@ -165,13 +164,5 @@ impl World {
         let client = &seat.clients[client];
         let bytes = client.encode(&ClientFrame { id: 1, frame: Some(frame) });
         seat.shard.feed(client.key, &bytes, now);
-    }
-
-    /// Naive: the interest that the product just added is taken back and comes later.
-    fn add_interest_late(&mut self, node: usize, shard: usize, keys: Vec<connect_node::key::Key>) {
-        if self.stage.is(Naive::LateInterest) && !keys.is_empty() {
-            self.nodes[node].seats[shard].inbox.unsubscribe(&keys);
-            self.stage.within(0, 200 * MILLI, Event::LateInterest { node, shard, keys });
-        }
     }
 }

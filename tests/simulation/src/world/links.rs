@@ -44,7 +44,8 @@ impl World {
     }
 
     fn redial(&mut self, manager: usize, key: NodeKey) {
-        let most = if self.is_calm() { 500 * MILLI } else { 2 * SECOND };
+        let soon = self.is_calm() || self.stage.chance.one_in(2);
+        let most = if soon { 200 * MILLI } else { 2 * SECOND };
         self.stage.within(50 * MILLI, most, Event::Dial { manager, key });
     }
 

@@ -1,16 +1,18 @@
 //! A schedule: who there is, what happens to them, and when it ends.
 //!
 //! In reading order: `links` is what connects managers and nodes; `manager_side` and `node_side` are the two
-//! halves of a link; `shards` turns event loops and reads what clients got; `clients` lets them act;
+//! halves of a link, `acks` what the node acknowledges on it; `shards` turns event loops and reads what clients got; `clients` lets them act;
 //! `faults` is what goes wrong; `members` is processes and registry; `ending` checks what has to hold at the
-//! end.
+//! end; `naive_forms` is what replaces a mechanism.
 
+mod acks;
 mod clients;
 mod ending;
 mod faults;
 mod links;
 mod manager_side;
 mod members;
+mod naive_forms;
 mod node_side;
 mod shards;
 
@@ -26,7 +28,7 @@ use crate::{
 };
 
 /// How long nothing goes wrong at the end: longer than any lease, back-off, lag and readiness together.
-const CALM: u64 = 7 * SECOND;
+const CALM: u64 = 6 * SECOND;
 
 /// See the file.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl World {
         let mut stage = Stage::new(seed, naive, story);
         let chance = &mut stage.chance;
         let calm_at = BEGIN + chance.between(3 * SECOND, 7 * SECOND);
-        let push_every = chance.pick(&[40 * MILLI, 150 * MILLI, 500 * MILLI]).unwrap_or(SECOND);
+        let push_every = chance.pick(&[60 * MILLI, 200 * MILLI, 500 * MILLI]).unwrap_or(SECOND);
         let fault_every = chance.pick(&[200 * MILLI, 600 * MILLI, 2 * SECOND]).unwrap_or(SECOND);
         Self {
             seed,
@@ -133,7 +135,7 @@ impl World {
         if !self.managers[manager].open || self.is_calm() {
             return;
         }
-        let burst = if self.stage.chance.one_in(8) { self.stage.chance.between(5, 25) } else { 1 };
+        let burst = if self.stage.chance.one_in(12) { self.stage.chance.between(5, 25) } else { 1 };
         for _ in 0..burst {
             if !self.managers[manager].answers.has_nodes() {
                 break;

@@ -1,26 +1,22 @@
-//! The node's half of links: what it hears, acknowledges and says every second. Check `Acknowledgements`.
+//! The node's half of links: what it hears.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use connect_node::{
-    batch::Batch,
     ingest::IngestError,
-    link_state::{self, LinkError, LinkState, Me, Outcome},
+    link_state::{LinkError, Me, Outcome},
 };
 use prost::Message as _;
 use pushcast_proto::connectnode::v1::{
-    Ack, LinkRequest, LinkResponse, MessageBatch, link_request::Frame, link_response,
+    LinkRequest, MessageBatch, link_request::Frame,
 };
-use tokio::sync::Notify;
 
 use super::World;
 use crate::{
     findings::Check,
     naive::Naive,
-    node::take_permit,
-    stage::{BEGIN, Event, MILLI, SECOND, Side},
-    truth::Id,
+    stage::{Event, SECOND, Side},
 };
 
 impl World {
@@ -30,6 +26,7 @@ impl World {
             return;
         }
         self.send_to_shards(index, &frame);
+        let said = Said::of(&frame);
         match &mut frame.frame {
             Some(Frame::Hello(hello)) if self.stage.is(Naive::AcksNotRepeated) => {
                 hello.acked_seq = hello.newest_seq;
@@ -43,7 +40,6 @@ impl World {
             _ => {}
         }
         let batch = if let Some(Frame::Batch(batch)) = &frame.frame { Some(batch.clone()) } else { None };
-        let said = Said::of(&frame);
         let me = &self.nodes[node];
         let who = Me { node_id: &me.name, instance: &me.instance };
         let half = &mut self.links[index].half;
@@ -132,184 +128,6 @@ impl World {
         if first == Some(last + 1) { Bytes::from([&before[..], &batch[..]].concat()) } else { batch.clone() }
     }
 
-    /// The naive forms of taking a batch. True if it was taken.
-    fn is_taken_naively(&mut self, index: usize, bytes: &Bytes) -> bool {
-        let node = self.links[index].node;
-        let Some(owner) = self.links[index].half.owner else { return false };
-        let Ok(progress) = self.nodes[node].ingest().progress(owner) else { return false };
-        let Ok(batch) = MessageBatch::decode(bytes.clone()) else { return false };
-        match self.stage.naive {
-            Some(Naive::NoDuplicateCheck)
-                if batch.messages.first().is_some_and(|message| message.seq <= progress.received) =>
-            {
-                self.alone(node, bytes.clone());
-                // What is new in it the product takes.
-                false
-            }
-            Some(Naive::TaskPerMessage) => {
-                let last = batch.messages.last().map_or(0, |message| message.seq);
-                for message in batch.messages {
-                    let batch = Bytes::from(MessageBatch { messages: vec![message] }.encode_to_vec());
-                    self.stage.within(0, 20 * MILLI, Event::Alone { node, batch });
-                }
-                // Progress is as if they were placed.
-                self.nodes[node].ingest().gap(owner, last).is_ok()
-            }
-            _ => false,
-        }
-    }
-
-    /// Naive: takes messages without asking who brings them.
-    pub(super) fn alone(&mut self, node: usize, batch: Bytes) {
-        let me = &self.nodes[node];
-        if let Ok(batch) = Batch::decode(batch, &me.keys)
-            && me.alive
-        {
-            me.ingest().offer_direct(batch, Arc::new(Notify::new()));
-            self.look(node);
-        }
-    }
-
-    /// Naive: each shard but the first has an ingest of its own that takes the frames by itself.
-    fn send_to_shards(&mut self, index: usize, frame: &LinkRequest) {
-        if !self.stage.is(Naive::ArrivalPerShard) {
-            return;
-        }
-        let link = &mut self.links[index];
-        let shards = self.nodes[link.node].ingests.len();
-        link.half.shard_states.resize_with(shards, || (LinkState::default(), 0));
-        for shard in 1..shards {
-            let last = link.half.shard_states[shard].1;
-            let at = last.max(self.stage.now + self.stage.chance.between(0, 30 * MILLI));
-            link.half.shard_states[shard].1 = at;
-            self.stage.at(at, Event::ShardFrame { link: index, shard, frame: frame.clone() });
-        }
-    }
-
-    pub(super) fn shard_frame(&mut self, index: usize, shard: usize, frame: LinkRequest) {
-        let link = &mut self.links[index];
-        let me = &self.nodes[link.node];
-        if me.alive {
-            let who = Me { node_id: &me.name, instance: &me.instance };
-            let state = &mut link.half.shard_states[shard].0;
-            // What it answers nobody hears.
-            let _outcome = state.on_frame(frame, &me.ingests[shard], &me.keys, who, self.stage.now);
-            self.look(self.links[index].node);
-        }
-    }
-
-    pub(super) fn acknowledge_soon(&mut self, index: usize) {
-        let at = self.stage.now + self.stage.chance.between(0, 5 * MILLI);
-        if at < self.links[index].ack_at {
-            self.links[index].ack_at = at;
-            self.stage.at(at, Event::Acknowledge(index));
-        }
-    }
-
-    /// Links that were told that something of theirs is placed. The one that waits longest is told first, even
-    /// if another one took over from it.
-    pub(super) fn acknowledge_placed(&mut self, node: usize) {
-        for index in 0..self.links.len() {
-            let link = &self.links[index];
-            if link.node == node && link.node_up && link.half.placed.as_ref().is_some_and(|p| take_permit(p)) {
-                self.acknowledge_soon(index);
-            }
-        }
-    }
-
-    pub(super) fn acknowledge(&mut self, index: usize) {
-        self.links[index].ack_at = u64::MAX;
-        let link = &self.links[index];
-        let node = link.node;
-        let Some(owner) = link.half.owner.filter(|_| link.node_up && self.nodes[node].alive) else { return };
-        loop {
-            match self.nodes[node].ingest().next_ack(owner) {
-                Ok(Some(_)) if self.stage.is(Naive::AckOnReceipt) => {}
-                Ok(Some(ack)) => self.send_ack(index, ack),
-                Ok(None) => return,
-                Err(_) => {
-                    self.stage.findings.counts.superseded += 1;
-                    return self.notice(index, Side::Node);
-                }
-            }
-        }
-    }
-
-    /// Naive: acknowledges what arrived with what is counted so far.
-    fn acknowledge_at_once(&mut self, index: usize, batch: Bytes) {
-        let Ok(batch) = MessageBatch::decode(batch) else { return };
-        let seqs: Vec<u64> = batch.messages.iter().map(|message| message.seq).collect();
-        let next = self.links[index].half.next_ack;
-        let recipients: Vec<u32> = seqs.iter().filter(|seq| **seq >= next).map(|_| 0).collect();
-        if !recipients.is_empty() {
-            let first_seq = seqs[seqs.len() - recipients.len()];
-            self.send_ack(index, Ack { first_seq, recipients, by_user: Vec::new() });
-        }
-    }
-
-    fn send_ack(&mut self, index: usize, ack: Ack) {
-        self.check_ack(index, &ack);
-        self.send_up(index, LinkResponse { frame: Some(link_response::Frame::Ack(ack)) });
-    }
-
-    fn check_ack(&mut self, index: usize, ack: &Ack) {
-        let Self { links, nodes, managers, stage, .. } = self;
-        let link = &mut links[index];
-        let manager = link.manager;
-        let id = managers[manager].id;
-        let standing = nodes[link.node].numbers.standing(id);
-        stage.findings.counts.repeated_acks += u64::from(ack.first_seq <= standing.acked);
-        standing.acked = standing.acked.max(ack.first_seq + ack.recipients.len() as u64 - 1);
-        let node = &nodes[link.node];
-        let who = format!("{} to m{manager}", node.name);
-        let next = link.half.next_ack;
-        // What is lost is never acknowledged, what the manager said it holds not again.
-        let left_out = |seq: u64| {
-            node.numbers.standings.get(&id).is_some_and(|standing| {
-                let lost = standing.gaps.iter().any(|(from, to)| (from..=to).contains(&&seq));
-                lost || seq <= standing.confirmed
-            })
-        };
-        if ack.first_seq < next || (next..ack.first_seq).any(|seq| !left_out(seq)) {
-            let what = format!("{who}: acknowledged from {} on where {next} was due", ack.first_seq);
-            stage.broken(Check::Acknowledgements, what);
-        }
-        link.half.next_ack = ack.first_seq + ack.recipients.len() as u64;
-        for (seq, told) in (ack.first_seq..).zip(&ack.recipients) {
-            let Some(accepted) = stage.truth.message(Id { manager, seq }) else { continue };
-            if node.numbers.is_before_clients(accepted.at) {
-                continue;
-            }
-            let placed = node.recipients(id, seq, &accepted.target);
-            if placed != *told {
-                let what = format!("{who}: {told} connections told for {seq}, it was placed in {placed}");
-                stage.findings.broken(Check::Acknowledgements, stage.now - BEGIN, what);
-            }
-            let by_user = ack.by_user.iter().find(|counts| counts.seq == seq);
-            for (at, user) in accepted.target.users().iter().enumerate() {
-                let told = by_user.and_then(|counts| counts.recipients.get(at)).copied().unwrap_or(0);
-                let placed = node.recipients_of(id, seq, &accepted.target, *user);
-                if told != placed {
-                    let what = format!("{who}: {told} told for user {user} of {seq}, it is {placed}");
-                    stage.findings.broken(Check::Acknowledgements, stage.now - BEGIN, what);
-                }
-            }
-        }
-    }
-
-    pub(super) fn beat(&mut self, index: usize) {
-        let link = &self.links[index];
-        let node = &self.nodes[link.node];
-        let Some(owner) = link.half.owner.filter(|_| link.node_up && node.alive) else { return };
-        match link_state::heartbeat(owner, node.ingest(), self.stage.now) {
-            Ok(beat) => {
-                self.send_up(index, beat);
-                self.acknowledge_soon(index);
-                self.stage.at(self.stage.now + SECOND, Event::Beat(index));
-            }
-            Err(_) => self.notice(index, Side::Node),
-        }
-    }
 }
 
 /// What of a frame is needed once the product has taken it.

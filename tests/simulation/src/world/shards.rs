@@ -2,14 +2,12 @@
 
 use std::rc::Rc;
 
-use connect_node::key::Key;
 use pushcast_proto::client::v1::{Push, server_frame::Frame};
 
 use super::World;
 use crate::{
     client::{Client, Received},
     findings::Check,
-    naive::Naive,
     node::{Node, Seat},
     quotes::{self, Quote},
     stage::{Event, MILLI, Stage},
@@ -189,17 +187,6 @@ impl World {
             let who = Rc::clone(&client.name);
             quotes::could_be_quoted(&mut self.stage, numbers, client, &quote, &who);
         }
-    }
-
-    pub(super) fn late_interest(&mut self, node: usize, shard: usize, keys: &[Key]) {
-        debug_assert!(self.stage.is(Naive::LateInterest));
-        let now = self.nodes[node].now(&self.stage);
-        let seat = &mut self.nodes[node].seats[shard];
-        // Nothing is queued after this, so that nothing is lost in what `subscribe` hands out.
-        seat.shard.deliver(now);
-        seat.inbox.subscribe(keys, &mut connect_node::inbox::Taken::default());
-        self.after_shard(node, shard);
-        self.turn_soon(node, shard);
     }
 }
 

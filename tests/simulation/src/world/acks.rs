@@ -1,0 +1,116 @@
+//! What a node acknowledges, and check `Acknowledgements`.
+
+use connect_node::link_state;
+use pushcast_proto::connectnode::v1::{Ack, LinkResponse, link_response};
+
+use super::World;
+use crate::{
+    findings::Check,
+    naive::Naive,
+    node::take_permit,
+    stage::{BEGIN, Event, MILLI, SECOND, Side},
+    truth::Id,
+};
+
+impl World {
+    pub(super) fn acknowledge_soon(&mut self, index: usize) {
+        let at = self.stage.now + self.stage.chance.between(0, 5 * MILLI);
+        if at < self.links[index].ack_at {
+            self.links[index].ack_at = at;
+            self.stage.at(at, Event::Acknowledge(index));
+        }
+    }
+
+    /// Links that were told that something of theirs is placed. The one that waits longest is told first, even
+    /// if another one took over from it.
+    pub(super) fn acknowledge_placed(&mut self, node: usize) {
+        for index in 0..self.links.len() {
+            let link = &self.links[index];
+            if link.node == node && link.node_up && link.half.placed.as_ref().is_some_and(|p| take_permit(p)) {
+                self.acknowledge_soon(index);
+            }
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, index: usize) {
+        self.links[index].ack_at = u64::MAX;
+        let link = &self.links[index];
+        let node = link.node;
+        let Some(owner) = link.half.owner.filter(|_| link.node_up && self.nodes[node].alive) else { return };
+        loop {
+            match self.nodes[node].ingest().next_ack(owner) {
+                Ok(Some(_)) if self.stage.is(Naive::AckOnReceipt) => {}
+                Ok(Some(ack)) => self.send_ack(index, ack),
+                Ok(None) => return,
+                Err(_) => {
+                    self.stage.findings.counts.superseded += 1;
+                    return self.notice(index, Side::Node);
+                }
+            }
+        }
+    }
+
+    pub(super) fn send_ack(&mut self, index: usize, ack: Ack) {
+        self.check_ack(index, &ack);
+        self.send_up(index, LinkResponse { frame: Some(link_response::Frame::Ack(ack)) });
+    }
+
+    pub(super) fn check_ack(&mut self, index: usize, ack: &Ack) {
+        let Self { links, nodes, managers, stage, .. } = self;
+        let link = &mut links[index];
+        let manager = link.manager;
+        let id = managers[manager].id;
+        let standing = nodes[link.node].numbers.standing(id);
+        stage.findings.counts.repeated_acks += u64::from(ack.first_seq <= standing.acked);
+        standing.acked = standing.acked.max(ack.first_seq + ack.recipients.len() as u64 - 1);
+        let node = &nodes[link.node];
+        let who = format!("{} to m{manager}", node.name);
+        let next = link.half.next_ack;
+        // What is lost is never acknowledged, what the manager said it holds not again.
+        let left_out = |seq: u64| {
+            node.numbers.standings.get(&id).is_some_and(|standing| {
+                let lost = standing.gaps.iter().any(|(from, to)| (from..=to).contains(&&seq));
+                lost || seq <= standing.confirmed
+            })
+        };
+        if ack.first_seq < next || (next..ack.first_seq).any(|seq| !left_out(seq)) {
+            let what = format!("{who}: acknowledged from {} on where {next} was due", ack.first_seq);
+            stage.broken(Check::Acknowledgements, what);
+        }
+        link.half.next_ack = ack.first_seq + ack.recipients.len() as u64;
+        for (seq, told) in (ack.first_seq..).zip(&ack.recipients) {
+            let Some(accepted) = stage.truth.message(Id { manager, seq }) else { continue };
+            if node.numbers.is_before_clients(accepted.at) {
+                continue;
+            }
+            let placed = node.recipients(id, seq, &accepted.target);
+            if placed != *told {
+                let what = format!("{who}: {told} connections told for {seq}, it was placed in {placed}");
+                stage.findings.broken(Check::Acknowledgements, stage.now - BEGIN, what);
+            }
+            let by_user = ack.by_user.iter().find(|counts| counts.seq == seq);
+            for (at, user) in accepted.target.users().iter().enumerate() {
+                let told = by_user.and_then(|counts| counts.recipients.get(at)).copied().unwrap_or(0);
+                let placed = node.recipients_of(id, seq, &accepted.target, *user);
+                if told != placed {
+                    let what = format!("{who}: {told} told for user {user} of {seq}, it is {placed}");
+                    stage.findings.broken(Check::Acknowledgements, stage.now - BEGIN, what);
+                }
+            }
+        }
+    }
+
+    pub(super) fn beat(&mut self, index: usize) {
+        let link = &self.links[index];
+        let node = &self.nodes[link.node];
+        let Some(owner) = link.half.owner.filter(|_| link.node_up && node.alive) else { return };
+        match link_state::heartbeat(owner, node.ingest(), self.stage.now) {
+            Ok(beat) => {
+                self.send_up(index, beat);
+                self.acknowledge_soon(index);
+                self.stage.at(self.stage.now + SECOND, Event::Beat(index));
+            }
+            Err(_) => self.notice(index, Side::Node),
+        }
+    }
+}
