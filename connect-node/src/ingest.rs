@@ -6,7 +6,7 @@
 //! expected; never does I/O, never waits.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -14,7 +14,12 @@ use pushcast_proto::connectnode::v1::Ack;
 use tokio::sync::Notify;
 
 use crate::{
-    acks::Acks, batch::Batch, inbox::Inbox, metrics::IngestMetrics, placement::Placement, position::Marks,
+    batch::Batch,
+    inbox::Inbox,
+    manager::{Manager, ManagerStatus},
+    metrics::IngestMetrics,
+    placement::Placement,
+    position::Marks,
 };
 
 /// Bytes a link may have unplaced before it stops reading (HTTP/2 then stops that manager's cursor alone):
@@ -27,9 +32,6 @@ const FILL_BYTES: u64 = 64 << 20;
 
 /// How far a manager's clock may be behind this node's, microseconds (DESIGN 6, rule 10).
 const CLOCK_ALLOWANCE: u64 = 5_000_000;
-
-/// Without a registry a manager without a link counts as gone after this time, microseconds.
-const STATIC_GONE_AFTER: u64 = 10_000_000;
 
 /// No manager has this id. While the registry has not been listed, `as_of` waits for it: there may be managers
 /// that this node has not heard of.
@@ -75,19 +77,6 @@ pub struct TakenOver {
     pub placed: Arc<Notify>,
 }
 
-/// How a manager stands with this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ManagerStatus {
-    /// Its id.
-    pub manager: u64,
-    /// Whether the registry has it.
-    pub registered: bool,
-    /// Whether a link of it is up.
-    pub linked: bool,
-    /// Whether everything it had at hello has been received.
-    pub filled: bool,
-}
-
 /// The node's one entrance.
 #[derive(Debug)]
 pub struct Ingest {
@@ -106,25 +95,6 @@ struct Inner {
     tokens: u64,
     /// Since when there may be clients; microseconds.
     open_since: Option<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Manager {
-    /// Token of the link that speaks for it; `None` while it has none.
-    owner: Option<u64>,
-    received: Option<u64>,
-    /// Newest seq it had at hello.
-    due: u64,
-    registered: bool,
-    /// The linked managers that name it in their heartbeats.
-    named_by: BTreeSet<u64>,
-    closed: bool,
-    /// Without a registry: no link for so long that it counts as gone.
-    lapsed: bool,
-    unlinked_at: u64,
-    through: u64,
-    acks: Acks,
-    placed: Arc<Notify>,
 }
 
 impl Ingest {
@@ -254,7 +224,6 @@ impl Ingest {
             return Err(IngestError::Hole { expected: received + 1, got: sent_seq.saturating_add(1) });
         }
         state.acks.confirm(acked_seq);
-        state.through = state.through.max(through);
         self.mark_all(|marks| marks.advance(owner.manager, None, through));
         for (manager, state) in &mut inner.managers {
             if !named.contains(manager) {
@@ -308,8 +277,7 @@ impl Ingest {
         let mut inner = self.lock();
         let registry = self.registry;
         inner.managers.retain(|manager, state| {
-            let unlinked = if state.owner.is_some() { 0 } else { now.saturating_sub(state.unlinked_at) };
-            state.lapsed = unlinked >= STATIC_GONE_AFTER;
+            let unlinked = state.pass_time(now);
             let kept = state.received.is_some() && unlinked < keep;
             let stays = state.expected(registry) || kept;
             if !stays {
@@ -345,13 +313,7 @@ impl Ingest {
     /// Every manager this node knows of.
     pub fn managers(&self) -> Vec<ManagerStatus> {
         let inner = self.lock();
-        let status = |(manager, state): (&u64, &Manager)| ManagerStatus {
-            manager: *manager,
-            registered: state.registered,
-            linked: state.owner.is_some(),
-            filled: state.received.is_some_and(|received| received >= state.due),
-        };
-        inner.managers.iter().map(status).collect()
+        inner.managers.iter().map(|(manager, state)| state.status(*manager)).collect()
     }
 
     fn offer_to_shards(&self, placement: &Arc<Placement>, arrival: u64) {
@@ -399,15 +361,5 @@ impl Inner {
             .get_mut(&owner.manager)
             .filter(|state| state.owner == Some(owner.token))
             .ok_or(IngestError::Superseded)
-    }
-}
-
-impl Manager {
-    /// Rule 5: registered, linked, or named by a linked manager. A manager that closed is expected no more,
-    /// though its record may outlive it for a moment.
-    fn expected(&self, registry: bool) -> bool {
-        let lately = !registry && self.received.is_some() && !self.lapsed;
-        let named = !self.named_by.is_empty();
-        !self.closed && (self.owner.is_some() || self.registered || named || lately)
     }
 }

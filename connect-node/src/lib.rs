@@ -27,6 +27,7 @@ pub mod inbox;
 pub mod ingest;
 pub mod key;
 pub mod link_state;
+pub mod manager;
 pub mod placement;
 pub mod position;
 pub mod shard;

@@ -1,0 +1,69 @@
+//! What a node knows of one manager: what came of it, who speaks for it, whether it is expected.
+//!
+//! Owned by [`crate::ingest`] and changed under its lock alone.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tokio::sync::Notify;
+
+use crate::acks::Acks;
+
+/// Without a registry a manager without a link counts as gone after this time, microseconds.
+const STATIC_GONE_AFTER: u64 = 10_000_000;
+
+/// How a manager stands with this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ManagerStatus {
+    /// Its id.
+    pub manager: u64,
+    /// Whether the registry has it.
+    pub registered: bool,
+    /// Whether a link of it is up.
+    pub linked: bool,
+    /// Whether everything it had at hello has been received.
+    pub filled: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Manager {
+    /// Token of the link that speaks for it; `None` while it has none.
+    pub(crate) owner: Option<u64>,
+    pub(crate) received: Option<u64>,
+    /// Newest seq it had at hello.
+    pub(crate) due: u64,
+    pub(crate) registered: bool,
+    /// The linked managers that name it in their heartbeats.
+    pub(crate) named_by: BTreeSet<u64>,
+    pub(crate) closed: bool,
+    /// Without a registry: no link for so long that it counts as gone.
+    pub(crate) lapsed: bool,
+    pub(crate) unlinked_at: u64,
+    pub(crate) acks: Acks,
+    pub(crate) placed: Arc<Notify>,
+}
+
+impl Manager {
+    /// Rule 5: registered, linked, or named by a linked manager. A manager that closed is expected no more,
+    /// though its record may outlive it for a moment.
+    pub(crate) fn expected(&self, registry: bool) -> bool {
+        let lately = !registry && self.received.is_some() && !self.lapsed;
+        let named = !self.named_by.is_empty();
+        !self.closed && (self.owner.is_some() || self.registered || named || lately)
+    }
+
+    /// Lets time pass for a manager without a link. Returns for how long it has had none, microseconds.
+    pub(crate) fn pass_time(&mut self, now: u64) -> u64 {
+        let unlinked = if self.owner.is_some() { 0 } else { now.saturating_sub(self.unlinked_at) };
+        self.lapsed = unlinked >= STATIC_GONE_AFTER;
+        unlinked
+    }
+
+    pub(crate) fn status(&self, manager: u64) -> ManagerStatus {
+        ManagerStatus {
+            manager,
+            registered: self.registered,
+            linked: self.owner.is_some(),
+            filled: self.received.is_some_and(|received| received >= self.due),
+        }
+    }
+}
