@@ -40,9 +40,8 @@ async fn sink(ws: String, number: usize) -> std::io::Result<()> {
     let mut life = interval(Duration::from_millis(500));
     loop {
         tokio::select! {
-            read = socket.read(&mut buffer) => match read? {
-                0 => return Ok(()),
-                _ => {}
+            read = socket.read(&mut buffer) => if read? == 0 {
+                return Ok(());
             },
             _ = life.tick() => socket.write_all(&PING).await?,
         }

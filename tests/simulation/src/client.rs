@@ -192,9 +192,7 @@ fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
 fn next_frame(bytes: &[u8], at: usize) -> Option<(u8, &[u8], usize)> {
     let (opcode, len) = (bytes.get(at)? & 0x0f, usize::from(*bytes.get(at + 1)?));
     let (start, len) = match len {
-        126 => {
-            (at + 4, usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?])))
-        }
+        126 => (at + 4, usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]))),
         len => (at + 2, len),
     };
     let payload = bytes.get(start..start + len)?;

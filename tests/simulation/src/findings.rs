@@ -94,38 +94,36 @@ pub struct Counts {
 impl Counts {
     /// Adds another schedule's.
     pub fn add(&mut self, other: &Self) {
-        let Self {
-            events,
-            accepted,
-            delivered,
-            quoted,
-            breaks,
-            lost_frames,
-            superseded,
-            duplicates,
-            gaps,
-            fills,
-            crashes,
-            closes,
-            repeated_acks,
-            pending_answers,
-            refused_sends,
-        } = other;
-        self.events += events;
-        self.accepted += accepted;
-        self.delivered += delivered;
-        self.quoted += quoted;
-        self.breaks += breaks;
-        self.lost_frames += lost_frames;
-        self.superseded += superseded;
-        self.duplicates += duplicates;
-        self.gaps += gaps;
-        self.fills += fills;
-        self.crashes += crashes;
-        self.closes += closes;
-        self.repeated_acks += repeated_acks;
-        self.pending_answers += pending_answers;
-        self.refused_sends += refused_sends;
+        let mut other = *other;
+        for ((_, mine), (_, theirs)) in self.named_mut().into_iter().zip(other.named_mut()) {
+            *mine += *theirs;
+        }
+    }
+
+    /// What never happened.
+    pub fn never(&self) -> Vec<&'static str> {
+        let mut all = *self;
+        all.named_mut().into_iter().filter(|(_, n)| **n == 0).map(|(name, _)| name).collect()
+    }
+
+    fn named_mut(&mut self) -> [(&'static str, &mut u64); 15] {
+        [
+            ("events", &mut self.events),
+            ("accepted", &mut self.accepted),
+            ("delivered", &mut self.delivered),
+            ("quoted", &mut self.quoted),
+            ("breaks", &mut self.breaks),
+            ("lost_frames", &mut self.lost_frames),
+            ("superseded", &mut self.superseded),
+            ("duplicates", &mut self.duplicates),
+            ("gaps", &mut self.gaps),
+            ("fills", &mut self.fills),
+            ("crashes", &mut self.crashes),
+            ("closes", &mut self.closes),
+            ("repeated_acks", &mut self.repeated_acks),
+            ("pending_answers", &mut self.pending_answers),
+            ("refused_sends", &mut self.refused_sends),
+        ]
     }
 }
 

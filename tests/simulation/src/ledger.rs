@@ -112,9 +112,7 @@ impl Ledger {
         let mut pending: Vec<&str> = self
             .nodes
             .values()
-            .filter(|node| {
-                node.acked < seq || node.lost.iter().any(|(from, to)| (from..=to).contains(&&seq))
-            })
+            .filter(|node| node.acked < seq || node.lost.iter().any(|(from, to)| (from..=to).contains(&&seq)))
             .map(|node| node.name.as_str())
             .collect();
         pending.sort_unstable();
@@ -157,7 +155,8 @@ impl Ledger {
         }
         let Some(push) = self.pushes.get(self.answered) else { return };
         let seq = self.answered as u64 + 1;
-        let over = push.accepted_at + self.cap <= now || push.deadline.is_some_and(|deadline| deadline <= now);
+        let over =
+            push.accepted_at + self.cap <= now || push.deadline.is_some_and(|deadline| deadline <= now);
         if over || self.waits_for(seq, now).is_none() {
             stage.broken(Check::Answers, format!("{seq} waits for nobody and is not answered"));
         }

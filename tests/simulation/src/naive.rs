@@ -27,6 +27,8 @@ pub enum Naive {
     NobodyIsGone,
     /// A new link goes on with its acknowledgements where the broken one was (rule 6).
     AcksNotRepeated,
+    /// A link that was taken over keeps the wake-up that was meant for the other (rule 6).
+    WakeIsKept,
     /// Messages are acknowledged when they arrive, before the shards placed them (rule 9).
     AckOnReceipt,
     /// A new link sends on from where the broken one was (rule 6).
@@ -39,7 +41,7 @@ pub enum Naive {
 
 impl Naive {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::LateInterest,
         Self::QuoteReceived,
         Self::NoOwner,
@@ -51,6 +53,7 @@ impl Naive {
         Self::AsOfWithoutMaximum,
         Self::NobodyIsGone,
         Self::AcksNotRepeated,
+        Self::WakeIsKept,
         Self::AckOnReceipt,
         Self::CursorStays,
         Self::WaitForUnlinked,
@@ -68,7 +71,7 @@ impl Naive {
             Self::ArrivalPerShard => &[Check::Arrivals],
             Self::AsOfOfLinked | Self::AsOfOfNewest => &[Check::AsOf],
             Self::AsOfWithoutMaximum => &[Check::NeverBack],
-            Self::NobodyIsGone => &[Check::Progress],
+            Self::NobodyIsGone | Self::WakeIsKept => &[Check::Progress],
             Self::AcksNotRepeated | Self::AckOnReceipt => &[Check::Acknowledgements],
             Self::CursorStays => &[Check::Numbers, Check::Conversation],
             Self::WaitForUnlinked | Self::GapIsNotPending => &[Check::Answers],

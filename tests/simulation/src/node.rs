@@ -123,7 +123,7 @@ impl Node {
         let standing = self.numbers.standing(manager);
         // Without a registry a manager is gone 10 s after its link.
         let lately = !dynamic && standing.next.is_some() && now < standing.unlinked_at + 10 * SECOND;
-        let known = (registered || lately || standing.links > 0) && !standing.closed;
+        let known = (registered || lately || standing.link.is_some()) && !standing.closed;
         standing.exempt |= !known;
     }
 

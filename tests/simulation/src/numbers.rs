@@ -28,7 +28,8 @@ pub(crate) struct Standing {
     /// There was a time when the manager had accepted messages and the node could not know of it: `as_of`
     /// makes no promise about that manager any more.
     pub(crate) exempt: bool,
-    pub(crate) links: u32,
+    /// The link that speaks for it.
+    pub(crate) link: Option<usize>,
     pub(crate) unlinked_at: u64,
     pub(crate) closed: bool,
 }
@@ -80,7 +81,9 @@ impl Numbers {
 
     /// A manager said where it starts.
     pub(crate) fn filled_from(&mut self, manager: u64, first: u64) {
-        self.standing(manager).next = Some(first);
+        let standing = self.standing(manager);
+        standing.next = Some(first);
+        standing.confirmed = first - 1;
     }
 
     /// Looks at what came in. Returns how many messages were placed in this inbox.

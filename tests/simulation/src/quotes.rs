@@ -17,7 +17,13 @@ pub(crate) struct Quote {
 }
 
 /// A client was told where it is, behind everything it was sent before. `who` names it.
-pub(crate) fn quoted(stage: &mut Stage, numbers: &mut Numbers, client: &mut Client, quote: &Quote, who: &str) {
+pub(crate) fn quoted(
+    stage: &mut Stage,
+    numbers: &mut Numbers,
+    client: &mut Client,
+    quote: &Quote,
+    who: &str,
+) {
     never_back(stage, client, quote, who);
     client.as_of = client.as_of.max(quote.as_of);
     could_be_quoted(stage, numbers, client, quote, who);

@@ -1,6 +1,8 @@
 //! Each check fails when the rule behind it is broken: the mechanism is replaced by its naive form, and some
 //! schedule has to show it.
 
+#![allow(clippy::print_stdout, reason = "shown when a test fails, or when asked for")]
+
 use std::collections::HashSet;
 
 use pushcast_simulation::{Check, Naive, run};
@@ -46,6 +48,7 @@ found_out! {
     as_of_without_the_maximum_goes_back: AsOfWithoutMaximum,
     as_of_stands_still_when_nobody_is_ever_gone: NobodyIsGone,
     acknowledgements_that_are_not_repeated_leave_a_hole: AcksNotRepeated,
+    a_wake_that_the_old_link_keeps_leaves_the_new_one_asleep: WakeIsKept,
     acknowledging_on_receipt_counts_wrongly: AckOnReceipt,
     a_cursor_that_stays_at_a_new_link_loses_messages: CursorStays,
     an_answer_that_waits_for_an_unlinked_node_is_late: WaitForUnlinked,

@@ -1,4 +1,8 @@
 //! The rules of delivery hold in every schedule.
+//!
+//! SIMULATION_SCHEDULES runs more or fewer; SIMULATION_SEED runs one and, with `--nocapture`, tells its story.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a failed schedule is found again by its seed")]
 
 use std::{
     sync::Mutex,
@@ -30,7 +34,21 @@ fn the_rules_hold_in_every_schedule() {
     let per_second = schedules as f64 / begun.elapsed().as_secs_f64();
     println!("{schedules} schedules, {per_second:.0} a second: {counts:?}");
     let shown: String = failed.iter().take(SHOWN).map(Report::to_string).collect();
+    if schedules >= SCHEDULES {
+        assert_eq!(counts.never(), Vec::<&str>::new(), "what the schedules are for has to happen in them");
+    }
     assert!(failed.is_empty(), "{} of {schedules} schedules failed\n{shown}", failed.len());
+}
+
+/// Names the schedule if the product panics in it.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("schedule {} panicked (run it again with SIMULATION_SEED={})", self.0, self.0);
+        }
+    }
 }
 
 fn run_all(schedules: u64) -> (Counts, Vec<Report>) {
@@ -39,6 +57,7 @@ fn run_all(schedules: u64) -> (Counts, Vec<Report>) {
     let work = || {
         let (mut counts, mut failed) = (Counts::default(), Vec::new());
         while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < schedules) {
+            let _named = Named(seed);
             let report = run(seed, None);
             counts.add(&report.counts);
             if !report.violations.is_empty() {

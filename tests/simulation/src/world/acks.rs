@@ -1,6 +1,6 @@
 //! What a node acknowledges, and check `Acknowledgements`.
 
-use connect_node::link_state;
+use connect_node::{ingest::Owner, link_state};
 use pushcast_proto::connectnode::v1::{Ack, LinkResponse, link_response};
 
 use super::World;
@@ -22,12 +22,16 @@ impl World {
     }
 
     /// Links that were told that something of theirs is placed. The one that waits longest is told first, even
-    /// if another one took over from it.
+    /// if another one took over from it; it then finds that out at once.
     pub(super) fn acknowledge_placed(&mut self, node: usize) {
         for index in 0..self.links.len() {
             let link = &self.links[index];
-            if link.node == node && link.node_up && link.half.placed.as_ref().is_some_and(|p| take_permit(p)) {
-                self.acknowledge_soon(index);
+            if link.node == node && link.node_up && link.half.placed.as_ref().is_some_and(|p| take_permit(p))
+            {
+                match link.half.owner.map(|owner| self.nodes[node].ingest().progress(owner)) {
+                    Some(Err(_)) => self.superseded(index),
+                    _ => self.acknowledge_soon(index),
+                }
             }
         }
     }
@@ -42,10 +46,7 @@ impl World {
                 Ok(Some(_)) if self.stage.is(Naive::AckOnReceipt) => {}
                 Ok(Some(ack)) => self.send_ack(index, ack),
                 Ok(None) => return,
-                Err(_) => {
-                    self.stage.findings.counts.superseded += 1;
-                    return self.notice(index, Side::Node);
-                }
+                Err(_) => return self.superseded(index),
             }
         }
     }
@@ -106,11 +107,40 @@ impl World {
         let Some(owner) = link.half.owner.filter(|_| link.node_up && node.alive) else { return };
         match link_state::heartbeat(owner, node.ingest(), self.stage.now) {
             Ok(beat) => {
+                self.was_woken(index, owner);
                 self.send_up(index, beat);
                 self.acknowledge_soon(index);
                 self.stage.at(self.stage.now + SECOND, Event::Beat(index));
             }
-            Err(_) => self.notice(index, Side::Node),
+            Err(_) => self.superseded(index),
         }
+    }
+
+    /// What is placed when a heartbeat is due, this link was woken for already.
+    fn was_woken(&mut self, index: usize, owner: Owner) {
+        let link = &self.links[index];
+        let node = &self.nodes[link.node];
+        if link.ack_at == u64::MAX
+            && !self.stage.is(Naive::AckOnReceipt)
+            && let Ok(Some(ack)) = node.ingest().next_ack(owner)
+        {
+            let what =
+                format!("{} was not woken to acknowledge {} to m{}", node.name, ack.first_seq, link.manager);
+            self.stage.broken(Check::Progress, what);
+            self.send_ack(index, ack);
+        }
+    }
+
+    /// Another link took over from this one, which ends. They share the wake-up: what this one was woken for is
+    /// the other's.
+    pub(super) fn superseded(&mut self, index: usize) {
+        self.stage.findings.counts.superseded += 1;
+        let link = &self.links[index];
+        let node = link.node;
+        if let Some(placed) = link.half.placed.as_ref().filter(|_| !self.stage.is(Naive::WakeIsKept)) {
+            placed.notify_one();
+        }
+        self.notice(index, Side::Node);
+        self.acknowledge_placed(node);
     }
 }

@@ -2,9 +2,7 @@
 
 use std::rc::Rc;
 
-use connect_node::{
-    shard::{connection::Connection, frames::Format},
-};
+use connect_node::shard::{connection::Connection, frames::Format};
 use pushcast_proto::client::v1::{ClientFrame, Connect, Join, Leave, Pong, client_frame::Frame};
 
 use super::World;

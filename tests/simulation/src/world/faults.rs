@@ -37,10 +37,9 @@ impl World {
 
     /// A manager and a node cannot reach each other for a while.
     fn part(&mut self) {
-        let (Some(manager), Some(place)) = (
-            self.stage.chance.index(self.managers.len()),
-            self.stage.chance.index(self.places.len()),
-        ) else {
+        let (Some(manager), Some(place)) =
+            (self.stage.chance.index(self.managers.len()), self.stage.chance.index(self.places.len()))
+        else {
             return;
         };
         let until = self.stage.now + self.stage.chance.between(200 * MILLI, 3 * SECOND);

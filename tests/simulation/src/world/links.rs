@@ -1,7 +1,7 @@
 //! Connections between managers and nodes: made, broken, noticed.
 
-use push_manager::{answers::NodeKey, nodes::Change};
 use prost::Message as _;
+use push_manager::{answers::NodeKey, nodes::Change};
 use pushcast_proto::connectnode::v1::{LinkRequest, LinkResponse, MessageBatch, link_request::Frame};
 
 use super::World;
@@ -160,8 +160,10 @@ impl World {
             }
             let id = self.managers[link.manager].id;
             let standing = node.numbers.standing(id);
-            standing.links = standing.links.saturating_sub(1);
-            standing.unlinked_at = self.stage.now;
+            if standing.link == Some(index) {
+                standing.link = None;
+                standing.unlinked_at = self.stage.now;
+            }
             if !self.managers[link.manager].log_is_empty() {
                 node.note_knowledge(id, self.stage.now);
             }

@@ -89,7 +89,8 @@ impl World {
         let managers: Vec<_> = managers.map(|manager| Process::Manager(manager.index)).collect();
         let nodes = (0..self.nodes.len()).filter(|node| self.nodes[*node].alive && self.nodes[*node].dynamic);
         for process in managers.into_iter().chain(nodes.map(Process::Node)) {
-            let most = if self.stage.chance.one_in(4) { NEWS_DELAY } else { 100 * MILLI };
+            let late = !self.is_calm() && self.stage.chance.one_in(4);
+            let most = if late { NEWS_DELAY } else { 100 * MILLI };
             self.stage.within(0, most, Event::Learn(process, Some(Rc::clone(&news))));
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     pipe::Link,
     registry::Registry,
     stage::{BEGIN, Event, MILLI, Process, SECOND, Stage},
-    truth::{Target, APPS, ROOMS, USERS},
+    truth::{APPS, ROOMS, Target, USERS},
 };
 
 /// How long nothing goes wrong at the end: longer than any lease, back-off, lag and readiness together.
@@ -156,7 +156,8 @@ impl World {
             node.note_knowledge(id, self.stage.now);
             let claimed = node.numbers.claimed;
             if accepted_at <= claimed && !node.numbers.is_exempt(id) {
-                let what = format!("{} quoted as_of {claimed}, now m{manager} accepts at {accepted_at}", node.name);
+                let what =
+                    format!("{} quoted as_of {claimed}, now m{manager} accepts at {accepted_at}", node.name);
                 self.stage.broken(crate::findings::Check::AsOf, what);
             }
         }

@@ -8,9 +8,7 @@ use connect_node::{
     link_state::{LinkError, Me, Outcome},
 };
 use prost::Message as _;
-use pushcast_proto::connectnode::v1::{
-    LinkRequest, MessageBatch, link_request::Frame,
-};
+use pushcast_proto::connectnode::v1::{LinkRequest, MessageBatch, link_request::Frame};
 
 use super::World;
 use crate::{
@@ -46,11 +44,10 @@ impl World {
         match half.state.on_frame(frame, me.ingest(), &me.keys, who, self.stage.now) {
             Ok(outcome) => self.outcome(index, outcome, &said),
             Err(LinkError::Ingest(IngestError::Superseded)) => {
-                self.stage.findings.counts.superseded += 1;
                 if let Some(batch) = batch.filter(|_| self.stage.is(Naive::NoOwner)) {
                     return self.alone(node, batch);
                 }
-                return self.notice(index, Side::Node);
+                return self.superseded(index);
             }
             Err(error) => {
                 let what = format!("{} ends the link of m{}: {error}", me.name, self.links[index].manager);
@@ -79,7 +76,7 @@ impl World {
                 me.owners.retain(|owner| owner.manager != id);
                 me.owners.push(taken_over.owner);
                 let standing = me.numbers.standing(id);
-                standing.links += 1;
+                standing.link = Some(index);
                 standing.closed = false;
                 if let (Some(_), Said::Hello { acked }) = (received, said) {
                     standing.confirmed = standing.confirmed.max(*acked);
@@ -127,7 +124,6 @@ impl World {
         let first = MessageBatch::decode(batch.clone()).ok().and_then(|b| Some(b.messages.first()?.seq));
         if first == Some(last + 1) { Bytes::from([&before[..], &batch[..]].concat()) } else { batch.clone() }
     }
-
 }
 
 /// What of a frame is needed once the product has taken it.
