@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     requests: [[Counter; 4]; 4],
     request_seconds: [Histogram; 4],
     pub(crate) ack_seconds: Histogram,
+    pending_answers: [Counter; 4],
     pub(crate) gaps: Counter,
     pub(crate) gap_messages: Counter,
     pub(crate) link_failures: Counter,
@@ -46,6 +47,7 @@ impl Metrics {
             request_seconds: Api::ALL
                 .map(|api| histogram!("push_manager_request_seconds", "api" => api.name())),
             ack_seconds: histogram!("push_manager_ack_seconds"),
+            pending_answers: by_api("push_manager_pending_answers_total"),
             gaps: counter!("push_manager_gaps_total"),
             gap_messages: counter!("push_manager_gap_messages_total"),
             link_failures: counter!("push_manager_link_failures_total"),
@@ -64,6 +66,11 @@ impl Metrics {
             Some(index) => self.requests[api.index()][index].increment(1),
             None => request_counter(api, code).increment(1),
         }
+    }
+
+    /// An answer named this many nodes as pending.
+    pub(crate) fn answered_with_pending(&self, api: Api, nodes: usize) {
+        self.pending_answers[api.index()].increment(u64::from(nodes > 0));
     }
 
     /// Microseconds from acceptance to the answer.
@@ -130,6 +137,10 @@ fn describe() {
         "push_manager_ack_seconds",
         Unit::Seconds,
         "From acceptance to one node's acknowledgement, the oldest message of each acknowledgement."
+    );
+    describe_counter!(
+        "push_manager_pending_answers_total",
+        "Answers that named a node as pending: it was too slow to be waited for, or has no link."
     );
     describe_counter!("push_manager_gaps_total", "Gaps said to nodes: the log no longer reached back.");
     describe_counter!("push_manager_gap_messages_total", "Messages that Gaps said are lost for a node.");

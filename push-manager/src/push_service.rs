@@ -47,6 +47,9 @@ impl PushService {
         timeout: Option<Duration>,
     ) -> Result<PushAnswer, Status> {
         let result = self.try_push(push, timeout).await;
+        if let Ok(answer) = &result {
+            self.hub.metrics.answered_with_pending(api, answer.pending_nodes.len());
+        }
         self.hub.metrics.request(api, result.as_ref().map_or_else(Status::code, |_| Code::Ok));
         result
     }

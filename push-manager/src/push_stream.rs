@@ -205,6 +205,7 @@ impl PushStream {
                     let Some(outcome) = self.outcomes.pop_front() else { break };
                     oldest.get_or_insert((api, outcome.answer.accepted_at));
                     self.hub.metrics.request(api, Code::Ok);
+                    self.hub.metrics.answered_with_pending(api, outcome.answer.pending.len());
                     self.in_flight_bytes -= content;
                     self.slots.pop_front();
                     answer_result(self.hub.id, tag, outcome)

@@ -45,9 +45,16 @@ async fn a_killed_node_is_named_as_pending_until_it_is_forgotten() {
     assert_unchanged(before, during);
 
     fleet.managers[0].knows(&["n1", "n2"], WITHIN).await;
+    let pending_answers = async || {
+        let metrics = fleet.managers[0].metrics().await;
+        metrics.sum("push_manager_pending_answers_total", &[("api", "PushToRoom")])
+    };
+    let counted = pending_answers().await;
+    assert!(counted >= 1.0, "{counted}");
     let (answer, _) = timed(&client, Push::to_room("r", "later")).await;
     assert_eq!((answer.nodes, answer.acked), (2, 2), "{answer:?}");
     assert_eq!(answer.pending_nodes, Vec::<String>::new());
+    assert_eq!(pending_answers().await, counted, "an answer without pending nodes is not counted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
