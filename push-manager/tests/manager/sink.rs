@@ -19,6 +19,7 @@ use pushcast_proto::connectnode::v1::{
     start,
 };
 use tokio::{
+    net::TcpSocket,
     runtime::Runtime,
     sync::{mpsc, watch},
 };
@@ -73,6 +74,9 @@ pub(crate) struct Sink {
     pub(crate) addr: SocketAddr,
     shared: Arc<Shared>,
     runtime: Option<Runtime>,
+    /// Bound and never listening: while the sink is cut off, nobody else gets its port. Free, it may become the
+    /// local port of any connection, even of the manager's own attempt to reach it, which then meets itself.
+    _reserved: TcpSocket,
 }
 
 pub(crate) struct Options {
@@ -103,9 +107,12 @@ impl Sink {
             script: options.script,
             seen: Mutex::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        let mut sink = Self { addr, shared, runtime: None };
+        let reserved = TcpSocket::new_v4().unwrap();
+        reserved.set_reuseaddr(true).unwrap();
+        reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = reserved.local_addr().unwrap();
+        let listener = TcpListener::bind(addr).unwrap();
+        let mut sink = Self { addr, shared, runtime: None, _reserved: reserved };
         sink.serve(listener);
         sink
     }
