@@ -1,7 +1,11 @@
-.PHONY: build test check fmt guard-record measure
+.PHONY: build run test check fmt guard-record measure
 
 build:
 	cargo build --workspace
+
+# A whole fleet in one process, and a page that shows it at work.
+run: build
+	target/debug/pushctl dev
 
 test: build
 	tests/install.sh

@@ -43,6 +43,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         Some(settings) => Registry::etcd(settings.clone()),
         None => Registry::none(),
     };
-    run(config, listeners, registry, shutdown).await?;
-    Ok(())
+    let result = run(config, listeners, registry.clone(), shutdown).await;
+    registry.close().await;
+    Ok(result?)
 }

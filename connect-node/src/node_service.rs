@@ -115,7 +115,7 @@ fn check_query(query: &QueryRequest) -> Result<(), Status> {
     match &query.about {
         Some(About::RoomId(room)) => check_id("room_id", room).map_err(invalid),
         Some(About::UserId(user)) => check_id("user_id", user).map_err(invalid),
-        None => Ok(()),
+        Some(About::Anyone(_)) | None => Ok(()),
     }
 }
 

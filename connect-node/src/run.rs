@@ -77,7 +77,8 @@ pub enum RunError {
     Taken(Taken),
 }
 
-/// Runs a node until `shutdown` is begun and every client is gone, or until it is forced.
+/// Runs a node until `shutdown` is begun and every client is gone, or until it is forced. Closing `registry`
+/// is the caller's.
 pub async fn run(
     config: Config,
     listeners: Listeners,
@@ -182,7 +183,6 @@ impl Node {
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
-        registry.close().await;
         self.end(servers, helpers, &ending).await;
         info!("Stopped.");
         result

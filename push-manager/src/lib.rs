@@ -33,10 +33,11 @@ mod readiness;
 mod refusal;
 mod run;
 mod silence;
+pub mod trace;
 mod validate;
 
 pub use self::{
     config::Config,
     membership::MembershipError,
-    run::{Listeners, RunError, run},
+    run::{Extras, Listeners, RunError, run, run_with},
 };

@@ -46,24 +46,31 @@ impl Mark {
         (!users.is_empty() || !message.request_hash.is_empty())
             .then(|| Box::new(Self { hash: message.request_hash, users }))
     }
+
+    /// The request hash of a push that may have no mark.
+    pub(crate) fn hash(mark: Option<&Self>) -> &[u8] {
+        mark.map_or(&[], |mark| &mark.hash)
+    }
 }
 
 /// The identity of a message, as callers and clients see it.
-pub(crate) fn message_id(manager: ManagerId, seq: u64, mark: Option<&Mark>) -> String {
+///
+/// `request_hash` is the message's own, empty if it came without a request id.
+pub(crate) fn message_id(manager: ManagerId, seq: u64, request_hash: &[u8]) -> String {
     use std::fmt::Write as _;
 
-    match mark.filter(|mark| !mark.hash.is_empty()) {
-        None => format!("{manager}-{seq}"),
-        Some(mark) => mark.hash.iter().fold(String::with_capacity(32), |mut id, byte| {
-            let _never_fails = write!(id, "{byte:02x}");
-            id
-        }),
+    if request_hash.is_empty() {
+        return format!("{manager}-{seq}");
     }
+    request_hash.iter().fold(String::with_capacity(32), |mut id, byte| {
+        let _never_fails = write!(id, "{byte:02x}");
+        id
+    })
 }
 
 /// The answer to a push that was accepted and is not waited for.
 pub(crate) fn accepted_answer(manager: ManagerId, seq: u64, mark: Option<Box<Mark>>) -> PushAnswer {
-    let message_id = message_id(manager, seq, mark.as_deref());
+    let message_id = message_id(manager, seq, Mark::hash(mark.as_deref()));
     let users = mark.map(|mark| mark.users).unwrap_or_default();
     let recipients_by_user = users.into_iter().map(|user| (user, 0)).collect();
     PushAnswer { message_id, recipients_by_user, ..PushAnswer::default() }
@@ -71,7 +78,7 @@ pub(crate) fn accepted_answer(manager: ManagerId, seq: u64, mark: Option<Box<Mar
 
 /// The answer to a push that was waited for.
 pub(crate) fn full_answer(manager: ManagerId, answer: Answer, mark: Option<Box<Mark>>) -> PushAnswer {
-    let message_id = message_id(manager, answer.seq, mark.as_deref());
+    let message_id = message_id(manager, answer.seq, Mark::hash(mark.as_deref()));
     let users = mark.map(|mark| mark.users).unwrap_or_default();
     PushAnswer {
         message_id,

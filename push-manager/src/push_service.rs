@@ -71,7 +71,7 @@ impl PushService {
 
     fn outcome(&self, answer: Answer, mark: Option<Box<Mark>>) -> Result<PushAnswer, Status> {
         if answer.end == End::CallerDeadline && answer.acked == 0 {
-            let message_id = message_id(self.hub.id, answer.seq, mark.as_deref());
+            let message_id = message_id(self.hub.id, answer.seq, Mark::hash(mark.as_deref()));
             return Err(refusal::nothing_acknowledged(message_id));
         }
         Ok(full_answer(self.hub.id, answer, mark))

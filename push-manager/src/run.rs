@@ -29,6 +29,7 @@ use crate::{
     membership::{Membership, MembershipError},
     push_service::PushService,
     readiness,
+    trace::Tracer,
 };
 
 /// With nodes given by hand the registry is waited for only this long.
@@ -56,6 +57,15 @@ pub struct Listeners {
     pub grpc: std::net::TcpListener,
     /// For health, metrics and the gateway.
     pub http: std::net::TcpListener,
+}
+
+/// What a program that runs a manager within itself may add to it.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// Routes beside the manager's own on its HTTP port.
+    pub pages: axum::Router,
+    /// To watch its pushes with.
+    pub tracer: Option<Tracer>,
 }
 
 /// Why a manager ended otherwise than by being asked to.
@@ -89,7 +99,18 @@ pub async fn run(
     registry: Registry,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let mut manager = Manager::start(&config, listeners, &registry).await?;
+    run_with(config, listeners, registry, shutdown, Extras::default()).await
+}
+
+/// As [`run`], with additions.
+pub async fn run_with(
+    config: Config,
+    listeners: Listeners,
+    registry: Registry,
+    shutdown: Shutdown,
+    extras: Extras,
+) -> Result<(), RunError> {
+    let mut manager = Manager::start(&config, listeners, &registry, extras).await?;
     let result = tokio::select! {
         // A forced stop beats all that could go on.
         biased;
@@ -128,13 +149,21 @@ struct Stops {
 }
 
 impl Manager {
-    async fn start(config: &Config, listeners: Listeners, registry: &Registry) -> Result<Self, RunError> {
+    async fn start(
+        config: &Config,
+        listeners: Listeners,
+        registry: &Registry,
+        extras: Extras,
+    ) -> Result<Self, RunError> {
         telemetry::recorder();
         let grpc_listener = TcpListener::from_std(listeners.grpc)?;
         let (grpc_addr, http_addr) = (grpc_listener.local_addr()?, listeners.http.local_addr()?);
 
         let limits = LogLimits { bytes: config.log_bytes, age: micros(config.log_age) };
         let hub = Arc::new(Hub::new(ManagerId::random(), limits, micros(config.max_deadline)));
+        if let Some(tracer) = extras.tracer {
+            hub.trace(tracer);
+        }
         info!(manager = %hub.id, "Starting.");
         let stops = Stops::default();
         let service = PushService::new(Arc::clone(&hub), config.max_content);
@@ -143,7 +172,9 @@ impl Manager {
             .await
             .map_err(|error| RunError::Grpc(error.to_string()))?;
         let router =
-            gateway::router(service).merge(readiness::router(Arc::clone(&hub), grpc_addr, http_addr));
+            gateway::router(service)
+                .merge(readiness::router(Arc::clone(&hub), grpc_addr, http_addr))
+                .merge(extras.pages);
         // It outlasts the gRPC server, so that whoever asks hears that the manager is stopping.
         let http = tokio::spawn(http_server::serve(listeners.http, router, stops.servers.clone()));
 

@@ -27,3 +27,18 @@ pub fn free_port() -> u16 {
     }
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);
 }
+
+/// The first of `count` ports in a row that nobody listens on.
+///
+/// # Panics
+/// If there are none.
+pub fn free_span(count: u16) -> u16 {
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    for _ in 0..COUNT {
+        let first = free_port();
+        if (first..first + count).all(is_free) {
+            return first;
+        }
+    }
+    panic!("no {count} free ports in a row");
+}

@@ -60,9 +60,9 @@ fn split(text: &str) -> Option<Addr> {
     (!host.is_empty() && host.bytes().all(name)).then(|| Addr { host: host.to_owned(), port })
 }
 
-/// An address nobody can listen on now; the text names flag and address.
+/// An address nobody can listen on now; the text names flag and address, and what may help.
 #[derive(Debug, thiserror::Error)]
-#[error("{flag}: cannot listen on {addr}: {source}")]
+#[error("{flag}: cannot listen on {addr}: {source}{}", self.hint())]
 pub struct BindError {
     /// The flag that gave the address.
     pub flag: &'static str,
@@ -70,6 +70,21 @@ pub struct BindError {
     pub addr: Addr,
     /// Why: in use, not ours, not permitted, unknown host.
     pub source: io::Error,
+}
+
+impl BindError {
+    fn hint(&self) -> String {
+        let Self { flag, addr: Addr { host, .. }, source } = self;
+        match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                let free = Addr { host: host.clone(), port: 0 };
+                format!("; another process has this port: stop it, or give another one ({flag} {free} takes a free one)")
+            }
+            io::ErrorKind::AddrNotAvailable => format!("; {host} is no address of this machine"),
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: give a higher one".to_owned(),
+            _ => String::new(),
+        }
+    }
 }
 
 /// Connections that may wait to be accepted. The standard library's 128 overflow when a node's clients all come

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use pushcast_proto::connectnode::v1;
+
 use super::{
     connection::Connection,
     frames::{FORMATS, Frames, Range},
@@ -170,12 +172,12 @@ impl<T: Transport> Shard<T> {
         self.tables.user(self.keys.user(app, user), app, user).to_vec()
     }
 
-    /// A connection's id, user and sorted rooms, as clients see them.
-    pub(super) fn describe(&mut self, slot: u32) -> Option<(String, String, Vec<String>)> {
-        let id = self.connections.at_mut(slot)?.wire_id();
-        let (_, user) = self.tables.identity(slot)?;
+    /// A connection as clients see it.
+    pub(super) fn describe(&mut self, slot: u32) -> Option<v1::Connection> {
+        let connection_id = self.connections.at_mut(slot)?.wire_id();
+        let (app, user) = self.tables.identity(slot)?;
         let rooms = self.tables.rooms_of(slot).into_iter().map(str::to_owned).collect();
-        Some((id, user.to_owned(), rooms))
+        Some(v1::Connection { connection_id, user_id: user.to_owned(), rooms, app: app.to_owned() })
     }
 
     /// The `as_of` to quote now, microseconds; 0 while unknown.

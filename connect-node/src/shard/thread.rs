@@ -14,7 +14,7 @@ use std::{
 
 use axum::Router;
 use pushcast_common::clock::now_micros;
-use pushcast_proto::connectnode::v1::{Connection, QueryRequest, QueryResponse, query_request::About};
+use pushcast_proto::connectnode::v1::{QueryRequest, QueryResponse, query_request::About};
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Handle, LocalOptions},
@@ -48,6 +48,9 @@ const COMMANDS_PER_TURN: usize = 64;
 
 /// Sockets and questions that may wait for a shard. Sockets beyond it wait in the kernel's backlog.
 const MAX_COMMANDS: usize = 1024;
+
+/// Connections described in one answer at most: some 100 bytes each.
+const MAX_MATCHES: usize = 1000;
 
 /// What a shard is told from outside.
 enum Command {
@@ -279,19 +282,21 @@ fn obey(core: &Rc<Core>, command: Command) {
 }
 
 fn answer(shard: &mut Shard<TcpStream>, query: &QueryRequest) -> QueryResponse {
+    let limit = if query.limit == 0 { MAX_MATCHES } else { MAX_MATCHES.min(query.limit as usize) };
+    let mut found = None;
     let slots = match &query.about {
         Some(About::RoomId(room)) => shard.in_room(&query.app, room),
         Some(About::UserId(user)) => shard.of_user(&query.app, user),
-        None => Vec::new(),
+        Some(About::Anyone(true)) => {
+            found = Some(shard.tables().connections());
+            shard.tables().everyone().take(limit).collect()
+        }
+        Some(About::Anyone(false)) | None => Vec::new(),
     };
-    let limit = if query.limit == 0 { usize::MAX } else { query.limit as usize };
-    let matches = slots.iter().take(limit.min(1000)).filter_map(|slot| {
-        let (connection_id, user_id, rooms) = shard.describe(*slot)?;
-        Some(Connection { connection_id, user_id, rooms })
-    });
+    let matches = slots.iter().take(limit).filter_map(|slot| shard.describe(*slot));
     QueryResponse {
         matches: matches.collect(),
-        found: slots.len() as u64,
+        found: found.unwrap_or(slots.len()) as u64,
         connections: shard.tables().connections() as u64,
         rooms: shard.tables().rooms() as u64,
         users: shard.tables().users() as u64,

@@ -210,6 +210,9 @@ impl Core {
     }
 
     fn acked(&mut self, key: NodeKey, acked: &Acked, now: Now) {
+        if let (Some(sampler), Some(node)) = (&self.sampler, self.nodes.get(key)) {
+            sampler.acked(node.name(), acked.first, &acked.recipients, now.mono);
+        }
         for &(from, to) in &acked.lost {
             self.answers.lost(key, from, to);
         }

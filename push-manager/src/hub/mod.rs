@@ -24,6 +24,7 @@ use crate::{
     log::{Log, LogLimits},
     metrics::Metrics,
     nodes::{Change, Nodes},
+    trace::{Sampler, Tracer},
 };
 
 pub(crate) use self::{
@@ -66,6 +67,7 @@ struct Core {
     answers: Answers<Waiter>,
     nodes: Nodes,
     links: BTreeMap<NodeKey, Link>,
+    sampler: Option<Sampler>,
     identity: Identity,
     streams: HashMap<u64, Mailbox>,
     next_stream: u64,
@@ -91,6 +93,7 @@ impl Hub {
             answers: Answers::new(cap),
             nodes: Nodes::new(),
             links: BTreeMap::new(),
+            sampler: None,
             identity,
             streams: HashMap::new(),
             next_stream: 0,
@@ -107,6 +110,11 @@ impl Hub {
             changed: Notify::new(),
             progress: Notify::new(),
         }
+    }
+
+    /// Lets somebody watch.
+    pub(crate) fn trace(&self, tracer: Tracer) {
+        self.with(|core, _| core.sampler = Some(Sampler::new(tracer)));
     }
 
     pub(crate) fn clock(&self) -> &Clock {

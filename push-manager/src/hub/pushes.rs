@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, task::Waker};
 
+use pushcast_common::id::ManagerId;
 use tokio::sync::oneshot;
 
 use super::{Core, Gate, Hub};
@@ -161,10 +162,20 @@ impl Core {
     ) -> (u64, Option<Box<Mark>>) {
         let n_users = push.n_users();
         let accepted = self.log.append(&mut push.message, push.api, now);
+        self.trace(&push, now);
         let mut mark = Mark::of(push.message);
         let waiter = waiter(&mut mark);
         self.answers.accept(accepted.seq, now.mono, n_users, deadline, waiter);
         (accepted.seq, mark)
+    }
+
+    fn trace(&mut self, push: &Push, now: Now) {
+        let Some(sampler) = &mut self.sampler else { return };
+        if sampler.takes(now.mono) {
+            let mut nodes: Vec<_> = self.nodes.iter().map(|(_, node)| node.name().to_owned()).collect();
+            nodes.sort_unstable();
+            sampler.accepted(ManagerId(self.identity.manager_id), push.api, &push.message, nodes, now.mono);
+        }
     }
 
     /// Answers what needs no more waiting. Under the lock, so that a stream's answers keep their order.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::dev::DevArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Pushes to and listens at a Pushcast fleet.
@@ -14,6 +15,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Run a manager and its nodes in this process to try things out, with a page that shows them at work.
+    Dev(DevArguments),
     /// Push a message to a room, a user, several users or everyone.
     Push(PushArguments),
     /// Connect as a client and print what is pushed to it, until interrupted.

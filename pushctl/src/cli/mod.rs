@@ -1,6 +1,7 @@
 //! Arguments in, exit code out: 0 done, 1 failed, 64 used wrongly.
 
 mod arguments;
+mod dev;
 mod listen;
 mod nodes;
 mod output;
@@ -43,6 +44,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
         .context("cannot start the event loop")?;
     runtime.block_on(async {
         match arguments.command {
+            Command::Dev(dev) => dev::run(dev).await,
             Command::Push(push) => push::run(push).await,
             Command::Listen(listen) => listen::run(listen).await,
             Command::Nodes(nodes) => nodes::run(nodes).await,

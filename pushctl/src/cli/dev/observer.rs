@@ -1,0 +1,233 @@
+//! Looks at the fleet for the pages: asks the manager and the nodes as anybody could, reads the metrics, and
+//! passes on what the manager's tracer tells.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::future::join_all;
+use push_manager::trace::{Traced, TracedTarget};
+use pushcast_common::telemetry;
+use pushcast_proto::connectnode::v1::{
+    Connection, QueryRequest, connect_node_service_client::ConnectNodeServiceClient, query_request::About,
+};
+use pushctl::{
+    figures::{Figures, Sample},
+    push::PushClient,
+};
+use serde_json::{Value, json};
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tonic::transport::{Channel, Endpoint};
+
+use super::{addresses::Addresses, feed::Feed};
+
+/// How often the fleet is looked at while a page is open: what somebody does shows at once.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Looks from one set of figures to the next.
+const LOOKS_PER_FIGURES: u32 = 2;
+
+/// People of one node that a page is told of.
+const PEOPLE_SHOWN: u32 = 60;
+
+/// Characters of a text that a page is told of.
+const TEXT_SHOWN: usize = 120;
+
+pub(super) struct Observer {
+    feed: Feed,
+    traced: broadcast::Receiver<Traced>,
+    addresses: Addresses,
+    manager: PushClient,
+    nodes: HashMap<String, ConnectNodeServiceClient<Channel>>,
+    /// Pushes up to this seq have been told of, one by one or as skipped.
+    told_up_to: u64,
+    /// Pushes told of one by one since.
+    told_since: u64,
+    scraped: (Instant, Sample),
+}
+
+impl Observer {
+    pub(super) fn new(
+        addresses: &Addresses,
+        traced: broadcast::Receiver<Traced>,
+        feed: Feed,
+    ) -> anyhow::Result<Self> {
+        let mut nodes = HashMap::new();
+        for node in &addresses.nodes {
+            let channel = Endpoint::from_shared(format!("http://{}", node.grpc))?.connect_lazy();
+            nodes.insert(node.id.clone(), ConnectNodeServiceClient::new(channel));
+        }
+        Ok(Self {
+            feed,
+            traced,
+            manager: PushClient::new(&addresses.grpc.to_string())?,
+            addresses: addresses.clone(),
+            nodes,
+            told_up_to: 0,
+            told_since: 0,
+            scraped: (Instant::now(), scrape()),
+        })
+    }
+
+    /// Never returns; drop it at the end.
+    pub(super) async fn run(mut self) {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut n_looks = 0_u32;
+        loop {
+            tokio::select! {
+                traced = self.traced.recv() => match traced {
+                    Ok(traced) => self.tell_traced(&traced),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return std::future::pending().await,
+                },
+                _ = looks.tick(), if self.feed.is_watched() => {
+                    self.look().await;
+                    n_looks = n_looks.wrapping_add(1);
+                    if n_looks.is_multiple_of(LOOKS_PER_FIGURES) {
+                        self.tell_figures();
+                    }
+                }
+                // A page that comes is looked for as often as the fleet would be.
+                () = tokio::time::sleep(LOOK_EVERY), if !self.feed.is_watched() => {}
+            }
+        }
+    }
+
+    fn tell_traced(&mut self, traced: &Traced) {
+        match traced {
+            Traced::Accepted(push) => {
+                self.told_since += 1;
+                let text = std::str::from_utf8(&push.content).ok();
+                self.feed.tell(
+                    "push",
+                    &json!({
+                        "seq": push.seq,
+                        "message_id": push.message_id,
+                        "api": push.api.name(),
+                        "app": push.app,
+                        "target": target(&push.target),
+                        "uri": push.uri,
+                        "bytes": push.content.len(),
+                        "text": text.map(|text| text.chars().take(TEXT_SHOWN).collect::<String>()),
+                        "nodes": push.nodes,
+                    }),
+                );
+            }
+            Traced::Acked(ack) => self.feed.tell(
+                "ack",
+                &json!({
+                    "seq": ack.seq,
+                    "node_id": ack.node,
+                    "recipients": ack.recipients,
+                    "after_us": ack.after,
+                }),
+            ),
+        }
+    }
+
+    async fn look(&mut self) {
+        // A manager that is stopping does not answer; pages then learn that from their feed ending.
+        let Ok(listed) = self.manager.nodes().await else { return };
+        let people: HashMap<String, Vec<Connection>> = join_all(self.nodes.iter().map(sample)).await.into_iter().collect();
+        let none = Vec::new();
+        let nodes: Vec<Value> = listed
+            .nodes
+            .iter()
+            .map(|node| {
+                let people = people.get(&node.node_id).unwrap_or(&none);
+                json!({
+                    "node_id": node.node_id,
+                    "ws_url": node.ws_url,
+                    "state": node.state,
+                    "link": node.link,
+                    "lag": node.lag,
+                    "connections": node.connections,
+                    "rooms": node.rooms,
+                    "users": node.users,
+                    "people": people.iter().map(person).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        self.feed.tell_fleet(&json!({
+            "manager": {
+                "id": listed.manager_id,
+                "version": env!("CARGO_PKG_VERSION"),
+                "grpc_addr": self.addresses.grpc,
+                "http_addr": self.addresses.http,
+                "newest_seq": listed.newest_seq,
+            },
+            "nodes": nodes,
+            "silent_nodes": listed.silent_nodes,
+        }));
+        self.tell_skipped(listed.newest_seq);
+    }
+
+    fn tell_skipped(&mut self, newest_seq: u64) {
+        let skipped = newest_seq.saturating_sub(self.told_up_to + self.told_since);
+        if skipped > 0 {
+            self.feed.tell("skipped", &json!({ "pushes": skipped }));
+        }
+        self.told_up_to += self.told_since + skipped;
+        self.told_since = 0;
+    }
+
+    fn tell_figures(&mut self) {
+        let (at, now) = (Instant::now(), scrape());
+        let figures = Figures::between(&self.scraped.1, &now, (at - self.scraped.0).as_secs_f64());
+        self.scraped = (at, now);
+        let millis = |seconds: Option<f64>| seconds.map(|seconds| seconds * 1e3);
+        self.feed.tell(
+            "figures",
+            &json!({
+                "pushes_per_s": figures.pushes_per_s,
+                "deliveries_per_s": figures.deliveries_per_s.unwrap_or(0.0),
+                "pushes": figures.pushes,
+                "nodes": figures.nodes,
+                "delivered": figures.delivered,
+                "efficiency": figures.efficiency(),
+                "efficiency_now": figures.efficiency_now(),
+                "request_p50_ms": millis(figures.request.p50),
+                "request_p99_ms": millis(figures.request.p99),
+                "ack_p50_ms": millis(figures.ack.p50),
+                "ack_p99_ms": millis(figures.ack.p99),
+            }),
+        );
+    }
+}
+
+/// The metrics of this process, which are those of the manager and of all nodes together.
+fn scrape() -> Sample {
+    Sample::parse(&telemetry::recorder().render())
+}
+
+async fn sample(
+    (id, client): (&String, &ConnectNodeServiceClient<Channel>),
+) -> (String, Vec<Connection>) {
+    let request =
+        QueryRequest { about: Some(About::Anyone(true)), limit: PEOPLE_SHOWN, ..QueryRequest::default() };
+    let answer = client.clone().query(request).await;
+    (id.clone(), answer.map(|answer| answer.into_inner().matches).unwrap_or_default())
+}
+
+fn person(connection: &Connection) -> Value {
+    json!({
+        "connection_id": connection.connection_id,
+        "user_id": connection.user_id,
+        "app": connection.app,
+        "rooms": connection.rooms,
+    })
+}
+
+fn target(target: &TracedTarget) -> Value {
+    let of = |kind: &str, ids: &[String], all: usize| {
+        json!({ "kind": kind, "ids": ids, "more": all.saturating_sub(ids.len()) })
+    };
+    match target {
+        TracedTarget::Room(room) => of("room", std::slice::from_ref(room), 1),
+        TracedTarget::User(user) => of("user", std::slice::from_ref(user), 1),
+        TracedTarget::Users(users, all) => of("users", users, *all),
+        TracedTarget::Everyone => of("everyone", &[], 0),
+    }
+}

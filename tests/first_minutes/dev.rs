@@ -1,0 +1,224 @@
+//! `pushctl dev` itself: what it prints, what it feeds its page, how it fails and how it ends.
+
+use std::{net::TcpListener, time::Duration};
+
+use pushcast_tests::{
+    dev::Dev,
+    http,
+    listener::Listener,
+    processes::{Finished, Process, command, run},
+};
+use pushctl::{
+    client::Options,
+    push::{Push, PushClient},
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    net::TcpStream,
+};
+
+const WITHIN: Duration = Duration::from_secs(20);
+
+async fn dev(arguments: &[&str]) -> Finished {
+    let mut command = command("pushctl");
+    command.arg("dev").args(arguments);
+    run(command, WITHIN).await
+}
+
+fn in_room(url: &str, user: &str, room: &str) -> Options {
+    Options { user_id: user.to_owned(), rooms: vec![room.to_owned()], ..Options::new(url) }
+}
+
+#[tokio::test]
+async fn a_push_reaches_the_clients_of_all_three_nodes() {
+    let dev = Dev::start().await;
+    assert_eq!(dev.nodes.len(), 3, "{:?}", dev.nodes);
+    let mut listeners = Vec::new();
+    for (index, url) in dev.nodes.iter().enumerate() {
+        listeners.push(Listener::connect(in_room(url, &format!("u{index}"), "r1")).await);
+    }
+    let manager = PushClient::new(&dev.grpc).unwrap();
+    let answer = manager.push(Push::to_room("r1", "hello"), Some(WITHIN)).await.unwrap();
+    assert_eq!((answer.nodes, answer.acked, answer.delivered_nodes, answer.recipients), (3, 3, 3, 3));
+    for listener in &mut listeners {
+        assert_eq!(listener.next_text().await, "hello");
+    }
+}
+
+#[tokio::test]
+async fn it_drains_and_ends_when_asked() {
+    let mut dev = Dev::start().await;
+    let mut listener = Listener::connect(in_room(&dev.nodes[1], "u1", "r1")).await;
+    dev.process.terminate();
+    assert_eq!(listener.end(WITHIN).await.code, Some(1012));
+    assert_eq!(dev.process.exit(WITHIN).await.code(), Some(0));
+    assert_eq!(dev.process.log().lines().filter(|line| line.contains("ERROR")).count(), 0);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_the_flag_for_another_one() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let others = |flag: &str| {
+        let all = ["--grpc-addr", "--http-addr", "--ws-addr"];
+        let other = all.into_iter().filter(|other| *other != flag);
+        other.flat_map(|other| [other.to_owned(), "127.0.0.1:0".to_owned()]).collect::<Vec<_>>()
+    };
+    for flag in ["--grpc-addr", "--http-addr", "--ws-addr"] {
+        let mut arguments = others(flag);
+        arguments.extend([flag.to_owned(), addr.clone()]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let finished = dev(&arguments).await;
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        for part in [flag, &addr, "another process has this port"] {
+            assert!(finished.stderr.contains(part), "{part} is missing: {}", finished.stderr);
+        }
+        assert_eq!(finished.stdout, "");
+    }
+}
+
+#[tokio::test]
+async fn it_stays_on_loopback_and_refuses_what_is_no_address() {
+    for (flag, addr, says) in [
+        ("--http-addr", "0.0.0.0:0", "loopback"),
+        ("--grpc-addr", "10.1.2.3:9000", "loopback"),
+        ("--ws-addr", "example.org:8000", "loopback"),
+        ("--ws-addr", "127.0.0.1", "--ws-addr"),
+        ("--ws-addr", "127.0.0.1:65530", "65552"),
+        ("--nodes", "0", "--nodes"),
+    ] {
+        let finished = dev(&[flag, addr]).await;
+        assert_eq!(finished.code, Some(64), "{flag} {addr}: {finished:?}");
+        assert!(finished.stderr.contains(says), "{flag} {addr}: {}", finished.stderr);
+    }
+}
+
+/// What a page reads.
+struct Feed {
+    lines: Lines<BufReader<TcpStream>>,
+}
+
+impl Feed {
+    async fn open(dev: &Dev) -> Self {
+        let mut socket = TcpStream::connect(&dev.http).await.unwrap();
+        // HTTP/1.0: the body then comes as it is, not in chunks.
+        let request = format!("GET /page/feed HTTP/1.0\r\nHost: {}\r\n\r\n", dev.http);
+        socket.write_all(request.as_bytes()).await.unwrap();
+        Self { lines: BufReader::new(socket).lines() }
+    }
+
+    /// The next event of this name; others are skipped. `None` when the feed has ended.
+    async fn next(&mut self, name: &str) -> Option<Value> {
+        let event = format!("event: {name}");
+        tokio::time::timeout(WITHIN, async {
+            loop {
+                let line = self.lines.next_line().await.unwrap()?;
+                if line == event {
+                    let data = self.lines.next_line().await.unwrap()?;
+                    return Some(serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap());
+                }
+            }
+        })
+        .await
+        .unwrap_or_else(|_elapsed| panic!("no {name} event"))
+    }
+}
+
+#[tokio::test]
+async fn the_feed_follows_a_push_to_every_node() {
+    let dev = Dev::start().await;
+    let _listener = Listener::connect(in_room(&dev.nodes[2], "u1", "r1")).await;
+    let manager = PushClient::new(&dev.grpc).unwrap();
+    let mut feed = Feed::open(&dev).await;
+    let fleet = feed.next("fleet").await.unwrap();
+    let person = &fleet["nodes"][2]["people"][0];
+    assert_eq!((&person["user_id"], &person["rooms"][0]), (&Value::from("u1"), &Value::from("r1")));
+
+    let answer = manager.push(Push::to_room("r1", "<b>hello</b>"), Some(WITHIN)).await.unwrap();
+    let push = feed.next("push").await.unwrap();
+    assert_eq!(push["target"], json!({ "kind": "room", "ids": ["r1"], "more": 0 }));
+    assert_eq!((&push["text"], &push["bytes"]), (&Value::from("<b>hello</b>"), &Value::from(12)));
+    assert_eq!(push["message_id"], answer.message_id);
+    assert_eq!(push["nodes"], json!(["n1", "n2", "n3"]));
+    let mut acks = Vec::new();
+    for _node in 0..3 {
+        let ack = feed.next("ack").await.unwrap();
+        assert_eq!(ack["seq"], push["seq"]);
+        acks.push((ack["node_id"].as_str().unwrap().to_owned(), ack["recipients"].as_u64().unwrap()));
+    }
+    acks.sort_unstable();
+    assert_eq!(acks, [("n1".to_owned(), 0), ("n2".to_owned(), 0), ("n3".to_owned(), 1)]);
+    let figures = feed.next("figures").await.unwrap();
+    assert_eq!((&figures["nodes"], &figures["delivered"]), (&json!(3.0), &json!(1.0)));
+
+    manager.push(Push::to_everyone([0xff, 0xfe].as_slice()), Some(WITHIN)).await.unwrap();
+    let push = feed.next("push").await.unwrap();
+    assert_eq!((&push["text"], &push["bytes"]), (&Value::Null, &Value::from(2)));
+}
+
+#[tokio::test]
+async fn the_feed_samples_a_flood_and_counts_what_it_leaves_out() {
+    const PUSHES: u64 = 3_000;
+    let dev = Dev::start().await;
+    let mut feed = Feed::open(&dev).await;
+    feed.next("fleet").await.unwrap();
+    let (sender, mut results) = PushClient::new(&dev.grpc).unwrap().stream(256).await.unwrap();
+    let sending = async {
+        for tag in 0..PUSHES {
+            sender.send(tag, Push::to_room("r1", "x")).await.unwrap();
+        }
+        drop(sender);
+    };
+    let answering = async { while results.next().await.unwrap().is_some() {} };
+    tokio::join!(sending, answering);
+
+    let (mut told, mut skipped) = (0, 0);
+    while told + skipped < PUSHES {
+        let line = tokio::time::timeout(WITHIN, feed.lines.next_line()).await.unwrap().unwrap().unwrap();
+        if line == "event: push" {
+            told += 1;
+        } else if line == "event: skipped" {
+            let data = feed.lines.next_line().await.unwrap().unwrap();
+            let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+            skipped += data["pushes"].as_u64().unwrap();
+        }
+    }
+    assert_eq!(told + skipped, PUSHES);
+    assert!(told < PUSHES / 2 && told > 0, "{told} of {PUSHES} were told one by one");
+}
+
+#[tokio::test]
+async fn the_page_is_served_whole_and_takes_nothing_from_elsewhere() {
+    let dev = Dev::start().await;
+    let page = http::get(&dev.http, "/").await.unwrap();
+    assert_eq!((page.status, &page.headers["content-type"]), (200, &"text/html; charset=utf-8".parse().unwrap()));
+    assert!(page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'self'"));
+    let html = page.text();
+    let mut named = 0;
+    for attribute in ["src=\"", "href=\""] {
+        for rest in html.split(attribute).skip(1) {
+            let url = rest.split('"').next().unwrap();
+            assert!(!url.contains("//"), "{url} is not of this page");
+            if url.starts_with("/page/") {
+                assert_eq!(http::get(&dev.http, url).await.unwrap().status, 200, "{url}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 0, "the page names no files");
+    assert_eq!(http::get(&dev.http, "/page/secret").await.unwrap().status, 404);
+    assert_eq!(http::get(&dev.http, "/v1/nowhere").await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn a_manager_of_a_real_fleet_serves_no_page() {
+    let mut manager = Process::start_ours(
+        "push-manager",
+        "push-manager",
+        ["--grpc-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0", "--nodes=127.0.0.1:1", "--api-auth=none", "--fleet-auth=none"],
+    );
+    let http_addr = manager.listening().await.http;
+    assert_eq!(http::get(&http_addr, "/").await.unwrap().status, 404);
+    assert_eq!(http::get(&http_addr, "/page/feed").await.unwrap().status, 404);
+}
