@@ -171,10 +171,9 @@ impl Manager {
         let (health, serving) = grpc_server::build(grpc_listener, service.clone(), stops.servers.clone())
             .await
             .map_err(|error| RunError::Grpc(error.to_string()))?;
-        let router =
-            gateway::router(service)
-                .merge(readiness::router(Arc::clone(&hub), grpc_addr, http_addr))
-                .merge(extras.pages);
+        let router = gateway::router(service)
+            .merge(readiness::router(Arc::clone(&hub), grpc_addr, http_addr))
+            .merge(extras.pages);
         // It outlasts the gRPC server, so that whoever asks hears that the manager is stopping.
         let http = tokio::spawn(http_server::serve(listeners.http, router, stops.servers.clone()));
 

@@ -35,7 +35,8 @@ impl Sample {
 
     /// The values that a label has in the series of this name, sorted, each once.
     pub fn values_of(&self, name: &str, label: &str) -> Vec<&str> {
-        let mut values: Vec<&str> = self.matching(name, &[]).filter_map(|series| series.label(label)).collect();
+        let mut values: Vec<&str> =
+            self.matching(name, &[]).filter_map(|series| series.label(label)).collect();
         values.sort_unstable();
         values.dedup();
         values
@@ -130,9 +131,10 @@ impl Figures {
             grown(earlier.sum(name, labels), later.sum(name, labels)).map(|grown| grown / seconds)
         };
         let answered = rate(REQUESTS, &[("code", "OK")]).unwrap_or(0.0);
-        let by_api = later.values_of(REQUESTS, "api").into_iter().map(|api| {
-            (api.to_owned(), rate(REQUESTS, &[("api", api), ("code", "OK")]).unwrap_or(0.0))
-        });
+        let by_api = later
+            .values_of(REQUESTS, "api")
+            .into_iter()
+            .map(|api| (api.to_owned(), rate(REQUESTS, &[("api", api), ("code", "OK")]).unwrap_or(0.0)));
         Self {
             pushes: later.sum(REQUESTS, &[("code", "OK")]).unwrap_or(0.0),
             pushes_per_s: answered,

@@ -11,7 +11,6 @@ use tonic::{
     Code, Request, Status,
     transport::{Channel, Endpoint},
 };
-use tonic_types::StatusExt as _;
 
 use crate::pipeline::{PushResults, PushSender};
 
@@ -233,23 +232,6 @@ fn within<T>(message: T, timeout: Option<Duration>) -> Request<T> {
         request.set_timeout(timeout);
     }
     request
-}
-
-/// A refusal in one line: the code, what the manager says, and every field it complains about.
-pub fn explain(status: &Status) -> String {
-    let mut line = format!("{}: {}", code_name(status.code()), status.message());
-    let details = status.get_error_details();
-    for violation in details.bad_request().into_iter().flat_map(|bad| &bad.field_violations) {
-        // Our managers say it in the message already.
-        if status.message().contains(&violation.description) {
-            continue;
-        }
-        line.push_str(&format!("; {}: {}", violation.field, violation.description));
-    }
-    if let Some(info) = details.error_info() {
-        line.push_str(&format!(" [{}]", info.reason));
-    }
-    line
 }
 
 /// The name a code has in gRPC's specification.

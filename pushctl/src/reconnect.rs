@@ -10,6 +10,9 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(20);
 /// After a close by which the node asks for it, the first try waits up to this long.
 const ASKED: Duration = Duration::from_secs(1);
+/// A connection that stood this long was a good one. A node that lets clients in only to throw them out again (it is
+/// overloaded, or about to end) would otherwise be tried anew without any back-off.
+const GOOD_WHILE: Duration = Duration::from_secs(10);
 
 /// Close code of a node that restarts.
 pub const SERVICE_RESTART: u16 = 1012;
@@ -28,9 +31,17 @@ pub struct Reconnect {
 }
 
 impl Reconnect {
-    /// Forgets earlier failures; call it when a connection stands.
-    pub fn succeeded(&mut self) {
-        self.failures = 0;
+    /// Forgets earlier failures if the connection that ended now was a good one. Call it before
+    /// [`Reconnect::after_close`].
+    pub fn stood(&mut self, lasted: Duration) {
+        if lasted >= GOOD_WHILE {
+            self.failures = 0;
+        }
+    }
+
+    /// Failures not forgotten yet.
+    pub const fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// How long to wait after a close; `None`: never connect again. A connection lost without a close frame
@@ -101,13 +112,15 @@ mod tests {
     }
 
     #[test]
-    fn success_starts_over() {
+    fn only_a_connection_that_lasted_starts_over() {
         let mut policy = Reconnect::default();
         for _ in 0..10 {
-            policy.after_failure(None);
+            policy.stood(GOOD_WHILE - Duration::from_millis(1));
+            policy.after_close(None);
         }
-        policy.succeeded();
-        assert!(policy.after_failure(None) <= FIRST);
+        assert_eq!(policy.failures, 10);
+        policy.stood(GOOD_WHILE);
+        assert!(policy.after_close(None).expect("allowed") <= FIRST);
     }
 
     #[test]

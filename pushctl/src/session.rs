@@ -55,6 +55,8 @@ pub struct Session {
     options: Options,
     reconnect: Reconnect,
     client: Option<Client>,
+    /// When the present connection began, or the last one.
+    connected_at: Instant,
     next_try: Instant,
     // Outlives the connections: a message that comes again through another node is the same message.
     seen: Option<Seen>,
@@ -65,7 +67,15 @@ impl Session {
     pub fn new(options: Options) -> Self {
         let seen = (!options.keep_repeats).then(Seen::default);
         let options = Options { keep_repeats: true, ..options };
-        Self { options, reconnect: Reconnect::default(), client: None, next_try: Instant::now(), seen }
+        let now = Instant::now();
+        Self {
+            options,
+            reconnect: Reconnect::default(),
+            client: None,
+            connected_at: now,
+            next_try: now,
+            seen,
+        }
     }
 
     /// The next thing that happens; an error is the end. Cancel-safe: a try that is dropped is made again.
@@ -86,6 +96,13 @@ impl Session {
         }
     }
 
+    /// Says goodbye, if there is anybody to say it to.
+    pub async fn close(self) {
+        if let Some(client) = self.client {
+            client.close().await;
+        }
+    }
+
     fn is_fresh(&mut self, push: &Push) -> bool {
         push.message_id.is_empty() || self.seen.as_mut().is_none_or(|seen| seen.insert(&push.message_id))
     }
@@ -93,7 +110,7 @@ impl Session {
     async fn connect(&mut self) -> Result<SessionEvent, SessionError> {
         let error = match Client::connect(&self.options).await {
             Ok(client) => {
-                self.reconnect.succeeded();
+                self.connected_at = Instant::now();
                 let connected = client.connected().clone();
                 self.client = Some(client);
                 return Ok(SessionEvent::Connected(connected));
@@ -111,6 +128,7 @@ impl Session {
 
     fn interrupted(&mut self, closed: Closed) -> Result<SessionEvent, SessionError> {
         self.client = None;
+        self.reconnect.stood(self.connected_at.elapsed());
         let url = self.options.url.clone();
         match self.reconnect.after_close(closed.code) {
             Some(retry_in) => Ok(self.wait(format!("{url}: {closed}"), retry_in)),
@@ -121,5 +139,52 @@ impl Session {
     fn wait(&mut self, cause: String, retry_in: Duration) -> SessionEvent {
         self.next_try = Instant::now() + retry_in;
         SessionEvent::Interrupted { cause, retry_in }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{SinkExt as _, StreamExt as _};
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::{
+        accept_hdr_async,
+        tungstenite::{
+            Message,
+            handshake::server::{Request, Response},
+        },
+    };
+
+    use super::*;
+
+    /// A node that says `connected` and then hangs up, to everybody who comes.
+    async fn turnstile(listener: TcpListener) {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            #[allow(clippy::result_large_err, reason = "the signature is tungstenite's")]
+            let greet = |request: &Request, mut response: Response| {
+                let offered = request.headers()["sec-websocket-protocol"].clone();
+                response.headers_mut().insert("sec-websocket-protocol", offered);
+                Ok(response)
+            };
+            let mut socket = accept_hdr_async(socket, greet).await.unwrap();
+            socket.next().await.unwrap().unwrap();
+            socket.send(Message::text(r#"{"id":1,"connected":{"node_id":"n1"}}"#)).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_throws_everybody_out_is_tried_ever_more_rarely() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+        let node = tokio::spawn(turnstile(listener));
+        let mut session = Session::new(Options::new(url));
+        for failures in 1..=3 {
+            let connected = session.next().await.unwrap();
+            assert!(matches!(connected, SessionEvent::Connected(_)), "{connected:?}");
+            let interrupted = session.next().await.unwrap();
+            assert!(matches!(interrupted, SessionEvent::Interrupted { .. }), "{interrupted:?}");
+            assert_eq!(session.reconnect.failures(), failures);
+        }
+        node.abort();
     }
 }

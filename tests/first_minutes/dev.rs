@@ -192,7 +192,10 @@ async fn the_feed_samples_a_flood_and_counts_what_it_leaves_out() {
 async fn the_page_is_served_whole_and_takes_nothing_from_elsewhere() {
     let dev = Dev::start().await;
     let page = http::get(&dev.http, "/").await.unwrap();
-    assert_eq!((page.status, &page.headers["content-type"]), (200, &"text/html; charset=utf-8".parse().unwrap()));
+    assert_eq!(
+        (page.status, &page.headers["content-type"]),
+        (200, &"text/html; charset=utf-8".parse().unwrap())
+    );
     assert!(page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'self'"));
     let html = page.text();
     let mut named = 0;
@@ -216,7 +219,13 @@ async fn a_manager_of_a_real_fleet_serves_no_page() {
     let mut manager = Process::start_ours(
         "push-manager",
         "push-manager",
-        ["--grpc-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0", "--nodes=127.0.0.1:1", "--api-auth=none", "--fleet-auth=none"],
+        [
+            "--grpc-addr=127.0.0.1:0",
+            "--http-addr=127.0.0.1:0",
+            "--nodes=127.0.0.1:1",
+            "--api-auth=none",
+            "--fleet-auth=none",
+        ],
     );
     let http_addr = manager.listening().await.http;
     assert_eq!(http::get(&http_addr, "/").await.unwrap().status, 404);

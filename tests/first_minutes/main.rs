@@ -7,4 +7,5 @@ mod dev;
 mod page;
 mod readme;
 mod terminal;
+mod tmux;
 mod top;

@@ -33,7 +33,15 @@ impl Dev {
     /// # Panics
     /// If it ends first, or takes too long.
     pub async fn start() -> Self {
-        Self::start_with(&["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--ws-addr", "127.0.0.1:0"]).await
+        Self::start_with(&[
+            "--grpc-addr",
+            "127.0.0.1:0",
+            "--http-addr",
+            "127.0.0.1:0",
+            "--ws-addr",
+            "127.0.0.1:0",
+        ])
+        .await
     }
 
     /// Starts it on ports that it can have again: see [`Dev::start_again`].

@@ -59,8 +59,8 @@ async fn what_is_pushed_is_printed_where_it_is_listened_for() {
         pushctl(&["push", "everyone", "all\nof you", "--manager", manager, "--ack", "accepted"]).await;
     assert!(pushed.stdout.ends_with(": accepted\n"), "{}", pushed.stdout);
 
-    printed(&in_room, &["room r1: hello", "user u1: both", "everyone: all\\nof you"]).await;
-    printed(&elsewhere, &["user u2 (chat/Message): hi", "user u2: both", "everyone: all\\nof you"]).await;
+    printed(&in_room, &["room r1: hello", "user u1: both", r#"everyone: "all\nof you""#]).await;
+    printed(&elsewhere, &["user u2 (chat/Message): hi", "user u2: both", r#"everyone: "all\nof you""#]).await;
 
     let nodes = pushctl(&["nodes", "--manager", manager]).await;
     assert_eq!(nodes.code, Some(0), "{}", nodes.stderr);
@@ -131,7 +131,7 @@ async fn what_is_wrong_is_said_with_where_and_what_to_do() {
     let nobody = format!("127.0.0.1:{}", free_port());
     let failed = pushctl(&["push", "room", "r", "x", "--manager", &nobody]).await;
     assert_eq!(failed.code, Some(1));
-    for part in [&nobody, "cannot reach the push-manager", "--manager"] {
+    for part in [&nobody, "nothing listens at", "is a push-manager running there?", "--manager"] {
         assert!(failed.stderr.contains(part), "{part} is missing: {}", failed.stderr);
     }
     let usage: [&[&str]; 7] = [
@@ -177,14 +177,8 @@ async fn a_closed_pipe_ends_it_quietly() {
     shell.args(["-c", script]).arg(pushctl.get_program()).arg(node.url());
     let mut shell = Process::start("bash", shell);
     connected(&shell, 1).await;
-    // The second line finds that `head` has gone.
-    for content in ["first", "second"] {
-        assert_eq!(node.push_here("r", content).await, 1);
-        eventually("the first line is through", WITHIN, async || {
-            check(shell.printed().first().is_some_and(|line| line == "room r: first"), || shell.log())
-        })
-        .await;
-    }
+    // It ends because `head` does, without waiting for another line.
+    assert_eq!(node.push_here("r", "first").await, 1);
     let status = shell.exit(WITHIN).await;
     assert_eq!(status.code(), Some(0));
     printed(&shell, &["room r: first", "0"]).await;

@@ -78,10 +78,14 @@ impl BindError {
         match source.kind() {
             io::ErrorKind::AddrInUse => {
                 let free = Addr { host: host.clone(), port: 0 };
-                format!("; another process has this port: stop it, or give another one ({flag} {free} takes a free one)")
+                format!(
+                    "; another process has this port: stop it, or give another one ({flag} {free} takes a free one)"
+                )
             }
             io::ErrorKind::AddrNotAvailable => format!("; {host} is no address of this machine"),
-            io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: give a higher one".to_owned(),
+            io::ErrorKind::PermissionDenied => {
+                "; ports below 1024 need a privilege: give a higher one".to_owned()
+            }
             _ => String::new(),
         }
     }

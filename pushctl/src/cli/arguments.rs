@@ -1,13 +1,22 @@
 //! What can be said on the command line.
 
-use std::time::Duration;
+use std::{ffi::OsString, time::Duration};
 
-use super::dev::DevArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::{dev::DevArguments, examples, style};
 
 /// Pushes to and listens at a Pushcast fleet.
 #[derive(Debug, Parser)]
-#[command(name = "pushctl", version, arg_required_else_help = true)]
+#[command(
+    name = "pushctl",
+    version,
+    styles = style::CLAP,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = examples::ALL
+)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -16,6 +25,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run a manager and its nodes in this process to try things out, with a page that shows them at work.
+    #[command(after_help = examples::DEV)]
     Dev(DevArguments),
     /// Push a message to a room, a user, several users or everyone.
     Push(PushArguments),
@@ -23,12 +33,23 @@ pub(super) enum Command {
     Listen(ListenArguments),
     /// List the connect-nodes a push-manager knows.
     Nodes(NodesArguments),
+    /// Watch a push-manager at work: its nodes, rates, efficiency and latencies.
+    Top(TopArguments),
+    /// Print the completions for a shell.
+    Completions(CompletionsArguments),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ManagerArguments {
     /// The push-manager's gRPC address.
-    #[arg(long, env = "PUSHCTL_MANAGER", default_value = "http://127.0.0.1:9000", global = true)]
+    #[arg(
+        long,
+        env = "PUSHCTL_MANAGER",
+        hide_env_values = true,
+        value_name = "ADDRESS",
+        default_value = "http://127.0.0.1:9000",
+        global = true
+    )]
     pub(super) manager: String,
     /// Print JSON.
     #[arg(long, global = true)]
@@ -36,6 +57,12 @@ pub(super) struct ManagerArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_value_name = "TARGET",
+    subcommand_help_heading = "Targets",
+    after_help = examples::PUSH
+)]
 pub(super) struct PushArguments {
     #[command(flatten)]
     pub(super) manager: ManagerArguments,
@@ -48,54 +75,79 @@ pub(super) struct PushArguments {
     #[arg(long, default_value = "", hide_default_value = true, global = true)]
     pub(super) uri: String,
     /// Your own id of this push: a repeat with the same one is shown to nobody twice.
-    #[arg(long, default_value = "", hide_default_value = true, global = true)]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, global = true)]
     pub(super) request_id: String,
-    /// What to wait for.
+    /// What to wait for: the nodes that place it, or only the manager's log.
     #[arg(long, value_enum, default_value_t = AckArgument::Nodes, global = true)]
     pub(super) ack: AckArgument,
-    /// How long to wait for the answer, such as `2s`; the manager waits 5 s at most, unless it is set otherwise.
-    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "10s")]
+    /// How long to wait for the answer; a manager waits 5 s at most, unless it is set otherwise.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DURATION",
+        value_parser = duration,
+        default_value = "10s"
+    )]
     pub(super) timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum AckArgument {
-    /// The nodes that placed it.
     Nodes,
-    /// The manager's log alone.
     Accepted,
 }
 
-const CONTENT_HELP: &str = "What to deliver: as it is, `-` for standard input, `@file` for a file's content";
+/// Not required by the parser, so that its absence is explained.
+#[derive(Debug, Args)]
+pub(super) struct ContentArgument {
+    /// What to deliver: as it is, `-` for standard input, `@file` for a file's content.
+    #[arg(value_name = "CONTENT")]
+    pub(super) content: Option<OsString>,
+}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TargetArguments {
     /// Everybody in a room.
+    #[command(
+        override_usage = "pushctl push room [OPTIONS] <ROOM> <CONTENT>",
+        after_help = examples::PUSH_ROOM
+    )]
     Room {
         /// The room's id.
         room: String,
-        #[arg(help = CONTENT_HELP)]
-        content: String,
+        #[command(flatten)]
+        content: ContentArgument,
     },
     /// Every connection of a user.
+    #[command(
+        override_usage = "pushctl push user [OPTIONS] <USER> <CONTENT>",
+        after_help = examples::PUSH_USER
+    )]
     User {
         /// The user's id.
         user: String,
-        #[arg(help = CONTENT_HELP)]
-        content: String,
+        #[command(flatten)]
+        content: ContentArgument,
     },
     /// Every connection of several users.
+    #[command(
+        override_usage = "pushctl push users [OPTIONS] <USERS> <CONTENT>",
+        after_help = examples::PUSH_USERS
+    )]
     Users {
         /// The users' ids, separated by commas.
-        #[arg(value_delimiter = ',', num_args = 1, required = true)]
-        users: Vec<String>,
-        #[arg(help = CONTENT_HELP)]
-        content: String,
+        users: String,
+        #[command(flatten)]
+        content: ContentArgument,
     },
     /// Everyone connected.
+    #[command(
+        override_usage = "pushctl push everyone [OPTIONS] <CONTENT>",
+        after_help = examples::PUSH_EVERYONE
+    )]
     Everyone {
-        #[arg(help = CONTENT_HELP)]
-        content: String,
+        #[command(flatten)]
+        content: ContentArgument,
         /// Of every tenant.
         #[arg(long)]
         all_apps: bool,
@@ -103,9 +155,16 @@ pub(super) enum TargetArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::LISTEN)]
 pub(super) struct ListenArguments {
-    /// The node's WebSocket address.
-    #[arg(long, env = "PUSHCTL_URL", default_value = "ws://127.0.0.1:8000/ws")]
+    /// The WebSocket address of a node; any node will do, every push goes to all of them.
+    #[arg(
+        long,
+        env = "PUSHCTL_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "ws://127.0.0.1:8000/ws"
+    )]
     pub(super) url: String,
     /// Rooms to enter, separated by commas.
     #[arg(long, value_delimiter = ',')]
@@ -116,26 +175,73 @@ pub(super) struct ListenArguments {
     /// Tenant; the default one if left out.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(super) app: String,
-    /// Print JSON, one object for each push.
-    #[arg(long)]
+    /// End after this many pushes.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) count: Option<u64>,
+    /// Print one JSON object for each push: `text`, or `content` in base64 where it is no text.
+    #[arg(long, conflicts_with = "content")]
     pub(super) json: bool,
-    /// How to speak with the node.
+    /// Print the content alone, byte for byte, and a line feed; made safe where it goes to a terminal.
+    #[arg(long)]
+    pub(super) content: bool,
+    /// Which of the two subprotocols to speak with the node.
     #[arg(long, value_enum, default_value_t = FormatArgument::Json)]
     pub(super) format: FormatArgument,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum FormatArgument {
-    /// Subprotocol pushcast.v1.json.
     Json,
-    /// Subprotocol pushcast.v1.protobuf.
     Protobuf,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::NODES)]
 pub(super) struct NodesArguments {
     #[command(flatten)]
     pub(super) manager: ManagerArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples::TOP)]
+pub(super) struct TopArguments {
+    /// The push-manager's HTTP address.
+    #[arg(
+        long,
+        env = "PUSHCTL_HTTP",
+        hide_env_values = true,
+        value_name = "ADDRESS",
+        default_value = "http://127.0.0.1:9001"
+    )]
+    pub(super) http: String,
+    /// From one look to the next, 100 ms to 1 minute.
+    #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "1s")]
+    pub(super) interval: Duration,
+    /// Print one snapshot of one interval, and end.
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Print one JSON object for each interval.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_invalid| "give one like 2s or 500ms".to_owned())
+}
+
+/// A manager asked more often would be busy with answering that; rarer than this nobody calls it live.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    let allowed = Duration::from_millis(100)..=Duration::from_secs(60);
+    if allowed.contains(&interval) { Ok(interval) } else { Err("not within 100ms to 1m".to_owned()) }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples::COMPLETIONS)]
+pub(super) struct CompletionsArguments {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(super) shell: Shell,
 }
 
 #[cfg(test)]
@@ -155,6 +261,15 @@ mod tests {
         let Command::Push(push) = Arguments::try_parse_from(line).unwrap().command else { panic!("no push") };
         assert_eq!((push.app.as_str(), push.timeout), ("a", Duration::from_secs(2)));
         let TargetArguments::Users { users, content } = push.target else { panic!("no users") };
-        assert_eq!((users, content.as_str()), (vec!["u1".to_owned(), "u2".to_owned()], "hello"));
+        assert_eq!(users, "u1,u2");
+        assert_eq!(content.content.unwrap(), "hello");
+    }
+
+    #[test]
+    fn an_interval_is_neither_a_hail_nor_a_drizzle() {
+        assert_eq!(interval("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["99ms", "2m", "0s", "often"] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
     }
 }

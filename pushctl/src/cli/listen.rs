@@ -1,76 +1,260 @@
 //! `pushctl listen`.
 
-use pushcast_proto::client::v1::Push;
+use std::{io::IsTerminal as _, time::SystemTime};
+
+use anyhow::Context as _;
+use pushcast_common::shutdown;
+use pushcast_proto::client::v1::{Connected, Push, RoomsChanged};
 use pushctl::{
     client::{ConnectError, Options, content},
     format::Format,
     session::{Session, SessionError, SessionEvent},
 };
+use tokio::time::Instant;
 
 use super::{
     arguments::{FormatArgument, ListenArguments},
-    output::{Misuse, print, readable, remark},
+    failures::connect_tip,
+    outage::Outage,
+    output::{Misuse, leave_line, print, print_json, print_raw, remark, tip, with_tip},
+    pipe::reader_gone,
+    readable,
+    style::{DIM, TARGET, paint},
 };
 
+/// How a push is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A line for people, with the time.
+    Terminal,
+    /// A line for other programs, and for people who read what they wrote.
+    Plain,
+    Json,
+    /// The content and nothing else.
+    Content,
+}
+
 pub(super) async fn run(arguments: ListenArguments) -> anyhow::Result<()> {
-    let ListenArguments { url, rooms, user, app, json, format } = arguments;
+    let form = form(&arguments, std::io::stdout().is_terminal());
+    let count = arguments.count;
+    let stop = shutdown::on_signals().context("cannot wait for Ctrl-C")?;
+    let mut session = Session::new(options(arguments));
+    let ended = tokio::select! {
+        ended = receive(&mut session, form, count) => ended,
+        () = stop.begun() => {
+            leave_line();
+            Ok(())
+        }
+        () = reader_gone() => Ok(()),
+    };
+    session.close().await;
+    ended
+}
+
+fn form(arguments: &ListenArguments, is_terminal: bool) -> Form {
+    match (arguments.json, arguments.content) {
+        (true, _) => Form::Json,
+        (_, true) if !is_terminal => Form::Content,
+        _ if is_terminal => Form::Terminal,
+        _ => Form::Plain,
+    }
+}
+
+fn options(arguments: ListenArguments) -> Options {
+    let ListenArguments { url, rooms, user, app, format, .. } = arguments;
     let format = match format {
         FormatArgument::Json => Format::Json,
         FormatArgument::Protobuf => Format::Protobuf,
     };
-    let mut session = Session::new(Options { url, app, user_id: user, rooms, format, ..Options::default() });
-    loop {
-        let event = session.next().await.map_err(|error| match error {
-            SessionError::Connect(ConnectError::BadUrl { .. }) => Misuse(error.to_string()).into(),
-            error => anyhow::Error::from(error),
-        })?;
-        match event {
-            SessionEvent::Push(push) if json => print(&serde_json::to_string(&push)?)?,
-            SessionEvent::Push(push) => print(&describe(&push))?,
-            SessionEvent::Connected(connected) => remark(&format!(
-                "connected to {} as {}, rooms: {}",
-                connected.node_id,
-                connected.user_id,
-                listed(&connected.rooms)
-            )),
-            SessionEvent::Rooms(rooms) => remark(&format!(
-                "rooms changed by the server, joined: {}, left: {}",
-                listed(&rooms.joined),
-                listed(&rooms.left)
-            )),
-            SessionEvent::Error(error) => remark(&format!("{}: {}", error.code, error.message)),
-            SessionEvent::Interrupted { cause, retry_in } => {
-                remark(&format!("{cause} - next try in {:.1} s", retry_in.as_secs_f64()));
+    Options { app, user_id: user, rooms, format, ..Options::new(whole_url(&url)) }
+}
+
+/// `host:8000` is as good as `ws://host:8000/ws`.
+fn whole_url(url: &str) -> String {
+    let url = if url.contains("://") { url.to_owned() } else { format!("ws://{url}") };
+    let after_scheme = url.split_once("://").map_or("", |(_, rest)| rest);
+    match after_scheme.split_once('/') {
+        None => format!("{url}/ws"),
+        Some((_, "")) => format!("{url}ws"),
+        Some(_) => url,
+    }
+}
+
+/// Prints what comes, until it is enough or over.
+async fn receive(session: &mut Session, form: Form, count: Option<u64>) -> anyhow::Result<()> {
+    let mut watch = Watch::default();
+    let mut left = count;
+    while left != Some(0) {
+        match session.next().await.map_err(session_failed)? {
+            SessionEvent::Push(push) => {
+                show(form, push)?;
+                left = left.map(|left| left - 1);
             }
+            SessionEvent::Connected(connected) => watch.connected(&connected),
+            SessionEvent::Rooms(rooms) => remark(&describe_rooms(&rooms)),
+            SessionEvent::Error(error) => remark(&format!("{}: {}", error.code, error.message)),
+            SessionEvent::Interrupted { cause, .. } => watch.interrupted(&cause),
             SessionEvent::Heartbeat(_) => {}
         }
     }
+    Ok(())
+}
+
+fn session_failed(error: SessionError) -> anyhow::Error {
+    let (tip, is_misuse) = match &error {
+        SessionError::Connect(error) => (connect_tip(error), matches!(error, ConnectError::BadUrl { .. })),
+        SessionError::Closed { .. } => (None, false),
+    };
+    let error = if is_misuse { Misuse(error.to_string()).into() } else { anyhow::Error::from(error) };
+    match tip {
+        Some(tip) => with_tip(error, tip),
+        None => error,
+    }
+}
+
+/// Tells of the connection's comings and goings.
+#[derive(Debug, Default)]
+struct Watch {
+    was_connected: bool,
+    outage: Option<Outage>,
+}
+
+impl Watch {
+    fn connected(&mut self, connected: &Connected) {
+        self.was_connected = true;
+        let after = match self.outage.take() {
+            Some(outage) => format!(" again after {}", outage.lasted(Instant::now())),
+            None => String::new(),
+        };
+        remark(&format!(
+            "connected to {} as {}{after}, rooms: {}",
+            connected.node_id,
+            connected.user_id,
+            listed(&connected.rooms)
+        ));
+    }
+
+    fn interrupted(&mut self, cause: &str) {
+        let now = Instant::now();
+        let is_first = self.outage.is_none();
+        let outage = self.outage.get_or_insert_with(|| Outage::begins(now));
+        if let Some(word) = outage.failed(cause, now) {
+            remark(&word);
+        }
+        if is_first && !self.was_connected {
+            tip(
+                "Ctrl-C ends it; --url or PUSHCTL_URL names another node, `pushctl dev` starts a fleet to try",
+            );
+        }
+    }
+}
+
+fn describe_rooms(rooms: &RoomsChanged) -> String {
+    format!("rooms changed by the server, joined: {}, left: {}", listed(&rooms.joined), listed(&rooms.left))
 }
 
 fn listed(rooms: &[String]) -> String {
     if rooms.is_empty() { "none".to_owned() } else { rooms.join(", ") }
 }
 
+fn show(form: Form, push: Push) -> anyhow::Result<()> {
+    match form {
+        Form::Terminal => Ok(print(&terminal_line(&push, SystemTime::now()))?),
+        Form::Plain => Ok(print(&plain_line(&push))?),
+        Form::Content => Ok(print_raw(content(&push))?),
+        Form::Json => print_json(&with_text(push)),
+    }
+}
+
 /// Whom it came for, its uri if it has one, and the content.
-fn describe(push: &Push) -> String {
-    let target = match (push.room_id.as_str(), push.user_id.as_str()) {
+fn plain_line(push: &Push) -> String {
+    let uri = if push.uri.is_empty() { String::new() } else { format!(" ({})", readable::word(&push.uri)) };
+    format!("{}{uri}: {}", target(push), readable::content(content(push)))
+}
+
+fn terminal_line(push: &Push, now: SystemTime) -> String {
+    let mut parts = vec![paint(DIM, time_of_day(now)), paint(TARGET, target(push))];
+    if !push.uri.is_empty() {
+        parts.push(paint(DIM, readable::word(&push.uri)));
+    }
+    parts.push(readable::content(content(push)));
+    parts.join("  ")
+}
+
+fn target(push: &Push) -> String {
+    match (push.room_id.as_str(), push.user_id.as_str()) {
         ("", "") => "everyone".to_owned(),
-        ("", user) => format!("user {user}"),
-        (room, _) => format!("room {room}"),
-    };
-    let uri = if push.uri.is_empty() { String::new() } else { format!(" ({})", push.uri) };
-    format!("{target}{uri}: {}", readable(content(push)))
+        ("", user) => format!("user {}", readable::word(user)),
+        (room, _) => format!("room {}", readable::word(room)),
+    }
+}
+
+/// The same whichever subprotocol brought it: `text` if the content is text.
+fn with_text(mut push: Push) -> Push {
+    if push.text.is_empty() {
+        match String::from_utf8(push.content) {
+            Ok(text) => (push.text, push.content) = (text, Default::default()),
+            Err(error) => push.content = error.into_bytes(),
+        }
+    }
+    push
+}
+
+/// UTC, as the servers' logs have it.
+fn time_of_day(now: SystemTime) -> String {
+    // A clock before 1970 shows as midnight.
+    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = since_1970.as_secs();
+    format!(
+        "{:02}:{:02}:{:02}.{:03}",
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+        since_1970.subsec_millis()
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn push() -> Push {
+        Push { room_id: "r1".to_owned(), text: "hello".to_owned(), ..Push::default() }
+    }
 
     #[test]
     fn a_push_says_whom_it_came_for() {
-        let push = Push { room_id: "r1".to_owned(), text: "hello".to_owned(), ..Push::default() };
-        assert_eq!(describe(&push), "room r1: hello");
-        let push = Push { uri: "chat/Message".to_owned(), content: b"hello".to_vec(), ..Push::default() };
-        assert_eq!(describe(&push), "everyone (chat/Message): hello");
+        assert_eq!(plain_line(&push()), "room r1: hello");
+        let push = Push { uri: "chat/Message".to_owned(), content: b"hello".into(), ..Push::default() };
+        assert_eq!(plain_line(&push), "everyone (chat/Message): hello");
+    }
+
+    #[test]
+    fn on_a_terminal_it_has_a_time_and_colours_and_nothing_of_its_own() {
+        let push = Push { uri: "chat/\u{1b}]0;".to_owned(), text: "\u{1b}[31mred".to_owned(), ..push() };
+        let line =
+            terminal_line(&push, SystemTime::UNIX_EPOCH + Duration::from_millis(86_400_000 + 43_384_512));
+        let plain = anstream::adapter::strip_str(&line).to_string();
+        assert_eq!(plain, r#"12:03:04.512  room r1  chat/\u{1b}]0;  "\u{1b}[31mred""#);
+        assert!(line.contains(&paint(TARGET, "room r1")));
+    }
+
+    #[test]
+    fn json_is_the_same_from_both_subprotocols() {
+        let binary = Push { text: String::new(), content: b"hello".into(), ..push() };
+        assert_eq!(with_text(binary), push());
+        let no_text = Push { text: String::new(), content: vec![0xff], ..push() };
+        assert_eq!(with_text(no_text.clone()), no_text);
+    }
+
+    #[test]
+    fn an_address_is_enough_of_a_url() {
+        assert_eq!(whole_url("h:8000"), "ws://h:8000/ws");
+        assert_eq!(whole_url("ws://h:8000"), "ws://h:8000/ws");
+        assert_eq!(whole_url("ws://h:8000/"), "ws://h:8000/ws");
+        assert_eq!(whole_url("ws://h:8000/ws"), "ws://h:8000/ws");
+        assert_eq!(whole_url("ws://h/gate/ws?x=1"), "ws://h/gate/ws?x=1");
     }
 }

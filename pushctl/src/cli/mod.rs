@@ -1,11 +1,20 @@
 //! Arguments in, exit code out: 0 done, 1 failed, 64 used wrongly.
 
 mod arguments;
+mod completions;
 mod dev;
+mod examples;
+mod failures;
 mod listen;
 mod nodes;
+mod outage;
 mod output;
+mod pipe;
 mod push;
+mod readable;
+mod style;
+mod table;
+mod top;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
@@ -48,6 +57,8 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
             Command::Push(push) => push::run(push).await,
             Command::Listen(listen) => listen::run(listen).await,
             Command::Nodes(nodes) => nodes::run(nodes).await,
+            Command::Top(top) => top::run(top).await,
+            Command::Completions(completions) => completions::run(&completions),
         }
     })
 }

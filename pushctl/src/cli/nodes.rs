@@ -1,100 +1,118 @@
 //! `pushctl nodes`.
 
-use pushcast_proto::pushmanager::v1::ListNodesResponse;
+use anstyle::Style;
+use pushcast_proto::pushmanager::v1::{ListNodesResponse, Node};
 use pushctl::push::PushClient;
 
 use super::{
     arguments::NodesArguments,
-    output::{Misuse, call_failed, print},
+    failures::call_failed,
+    output::{Misuse, counted, print, print_json, terminal_width},
+    readable,
+    style::{self, BAD, DIM, STRONG, WARNING, paint},
+    table::{Cell, Column, table},
 };
+
+pub(super) const COLUMNS: [Column; 8] = [
+    Column { title: "NODE", short: "NODE", rank: 0 },
+    Column { title: "STATE", short: "STATE", rank: 2 },
+    Column { title: "LINK", short: "LINK", rank: 1 },
+    Column { title: "LAG", short: "LAG", rank: 3 },
+    Column { title: "CONNECTIONS", short: "CONNS", rank: 4 },
+    Column { title: "ROOMS", short: "ROOMS", rank: 5 },
+    Column { title: "USERS", short: "USERS", rank: 6 },
+    Column { title: "ADDRESS", short: "ADDRESS", rank: 7 },
+];
 
 pub(super) async fn run(NodesArguments { manager }: NodesArguments) -> anyhow::Result<()> {
     let client = PushClient::new(&manager.manager).map_err(|error| Misuse(error.to_string()))?;
     let answer = client.nodes().await.map_err(|status| call_failed(&manager.manager, &status))?;
     if manager.json {
-        print(&serde_json::to_string(&answer)?)?;
-    } else {
-        print(&describe(&answer))?;
+        return print_json(&answer);
     }
-    Ok(())
+    Ok(print(&describe(&answer, terminal_width()))?)
 }
 
-fn describe(answer: &ListNodesResponse) -> String {
-    let mut rows =
-        vec![["NODE", "STATE", "LINK", "LAG", "CONNECTIONS", "ROOMS", "USERS", "ADDRESS"].map(str::to_owned)];
-    for node in &answer.nodes {
-        let silent = answer.silent_nodes.contains(&node.node_id);
-        let count = |number: u64| if silent { "?".to_owned() } else { number.to_string() };
-        rows.push([
-            node.node_id.clone(),
-            or_dash(&node.state),
-            or_dash(&node.link),
-            node.lag.to_string(),
-            count(node.connections),
-            count(node.rooms),
-            count(node.users),
-            or_dash(&node.grpc_addr),
-        ]);
-    }
-    let mut text = table(&rows);
-    text.push_str(&format!(
-        "\n{} known to manager {}, newest seq {}",
-        if answer.nodes.len() == 1 { "1 node".to_owned() } else { format!("{} nodes", answer.nodes.len()) },
-        answer.manager_id,
+fn describe(answer: &ListNodesResponse, width: Option<usize>) -> String {
+    let rows: Vec<_> =
+        answer.nodes.iter().map(|node| row(node, answer.silent_nodes.contains(&node.node_id))).collect();
+    let mut text = format!(
+        "{}\n{} known to manager {}, newest seq {}",
+        table(&COLUMNS, &rows, width),
+        paint(STRONG, counted(answer.nodes.len() as u64, "node")),
+        readable::word(&answer.manager_id),
         answer.newest_seq
-    ));
+    );
     if !answer.silent_nodes.is_empty() {
-        text.push_str(&format!("\ndid not answer: {}", answer.silent_nodes.join(", ")));
+        let silent = readable::word(&answer.silent_nodes.join(", "));
+        text.push_str(&format!("\n{} {silent}", paint(WARNING, "did not answer:")));
     }
     text
 }
 
-fn or_dash(text: &str) -> String {
-    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+/// A node's own figures, and the manager's link to it. One that did not answer has unknown figures.
+pub(super) fn row(node: &Node, is_silent: bool) -> [Cell; 8] {
+    let count =
+        |number: u64| if is_silent { Cell::styled("?", WARNING) } else { Cell::plain(number.to_string()) };
+    [
+        Cell::plain(readable::word(&node.node_id)),
+        Cell::styled(or_dash(&node.state), style::of_state(&node.state)),
+        Cell::styled(or_dash(&node.link), style::of_link(&node.link)),
+        Cell::styled(node.lag.to_string(), if node.lag == 0 { Style::new() } else { BAD }),
+        count(node.connections),
+        count(node.rooms),
+        count(node.users),
+        Cell::styled(or_dash(&node.grpc_addr), DIM),
+    ]
 }
 
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let widths: [usize; N] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    let lines: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            let cells: Vec<String> =
-                row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            cells.join("  ").trim_end().to_owned()
-        })
-        .collect();
-    lines.join("\n")
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { readable::word(text) }
 }
 
 #[cfg(test)]
 mod tests {
-    use pushcast_proto::pushmanager::v1::Node;
-
     use super::*;
 
-    #[test]
-    fn nodes_stand_in_a_table() {
+    fn answer() -> ListNodesResponse {
         let node = Node {
             node_id: "n1".to_owned(),
-            grpc_addr: "h:1".to_owned(),
-            state: "ready".to_owned(),
-            link: "linked".to_owned(),
+            grpc_addr: "10.0.0.1:8001".to_owned(),
+            state: "draining".to_owned(),
+            link: "linking".to_owned(),
             connections: 12,
             ..Node::default()
         };
-        let answer = ListNodesResponse {
+        ListNodesResponse {
             nodes: vec![node],
             manager_id: "00ff".to_owned(),
             newest_seq: 7,
-            silent_nodes: Vec::new(),
-        };
-        let text = describe(&answer);
+            silent_nodes: vec!["n1".to_owned()],
+        }
+    }
+
+    fn shown(answer: &ListNodesResponse, width: Option<usize>) -> String {
+        anstream::adapter::strip_str(&describe(answer, width)).to_string()
+    }
+
+    #[test]
+    fn nodes_stand_in_a_table() {
+        let answer = ListNodesResponse { silent_nodes: Vec::new(), ..answer() };
         assert_eq!(
-            text,
-            "NODE  STATE  LINK    LAG  CONNECTIONS  ROOMS  USERS  ADDRESS\n\
-             n1    ready  linked  0    12           0      0      h:1\n\
+            shown(&answer, None),
+            "NODE  STATE     LINK     LAG  CONNECTIONS  ROOMS  USERS  ADDRESS\n\
+             n1    draining  linking  0    12           0      0      10.0.0.1:8001\n\
              1 node known to manager 00ff, newest seq 7"
         );
+    }
+
+    #[test]
+    fn forty_columns_are_enough() {
+        let text = shown(&answer(), Some(40));
+        assert!(
+            text.starts_with("NODE  STATE     LINK     LAG  CONNS\nn1    draining  linking  0    ?\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("\ndid not answer: n1"), "{text}");
     }
 }

@@ -1,10 +1,16 @@
 //! The URL a client asks for, and what the answer to it means.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{ConnectBy, ConnectError, Options, tungstenite};
+use super::{
+    ConnectBy, ConnectError, Options,
+    tungstenite::{
+        self,
+        error::{ProtocolError, UrlError},
+    },
+};
 
 /// The URL to ask for, with the connect data in it if it is to go there.
 pub(super) fn upgrade_url(options: &Options) -> String {
@@ -39,10 +45,26 @@ pub(super) fn connect_error(url: &str, error: tungstenite::Error) -> ConnectErro
             retry_after: retry_after(response.headers()),
             body: response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned(),
         },
-        tungstenite::Error::Url(_) | tungstenite::Error::HttpFormat(_) => {
-            ConnectError::BadUrl { url, reason: error.to_string() }
+        tungstenite::Error::Url(error) => ConnectError::BadUrl { url, reason: what_is_wrong(&error) },
+        tungstenite::Error::HttpFormat(error) => ConnectError::BadUrl { url, reason: error.to_string() },
+        tungstenite::Error::Protocol(ProtocolError::HttparseError(error)) => {
+            ConnectError::NotWebSocket { url, reason: error.to_string() }
         }
-        error => ConnectError::Unreachable { url, reason: error.to_string() },
+        tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            ConnectError::Unreachable { url, reason: "nothing listens there".to_owned() }
+        }
+        tungstenite::Error::Io(error) => {
+            ConnectError::Unreachable { url, reason: format!("cannot connect ({error})") }
+        }
+        error => ConnectError::Unreachable { url, reason: format!("cannot connect ({error})") },
+    }
+}
+
+fn what_is_wrong(error: &UrlError) -> String {
+    match error {
+        UrlError::UnsupportedUrlScheme => "it does not begin with ws://".to_owned(),
+        UrlError::TlsFeatureNotEnabled => "wss:// is not spoken".to_owned(),
+        error => error.to_string(),
     }
 }
 

@@ -42,11 +42,19 @@ pub enum ConnectError {
         reason: String,
     },
     /// Nobody there.
-    #[error("{url}: cannot connect ({reason}); is a connect-node listening there?")]
+    #[error("{url}: {reason}; is a connect-node running there?")]
     Unreachable {
         /// As given.
         url: String,
         /// What the network said.
+        reason: String,
+    },
+    /// What answers there is no HTTP server: a gRPC port, as a rule.
+    #[error("{url}: does not speak WebSocket ({reason})")]
+    NotWebSocket {
+        /// As given.
+        url: String,
+        /// What is wrong with the answer.
         reason: String,
     },
     /// The upgrade was answered with something else.
@@ -85,7 +93,7 @@ impl ConnectError {
     /// Whether trying again is of no use before somebody changes something.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::BadUrl { .. } => true,
+            Self::BadUrl { .. } | Self::NotWebSocket { .. } => true,
             Self::Unreachable { .. } | Self::TimedOut { .. } => false,
             Self::Refused { status, .. } => matches!(status, 300..=499) && *status != 429,
             Self::Closed { closed, .. } => closed.code.is_some_and(crate::reconnect::is_final),

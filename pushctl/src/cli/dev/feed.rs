@@ -66,7 +66,10 @@ impl Feed {
     }
 
     /// The feed of one page, from the present state on, until `shutdown` begins.
-    pub(super) fn open(&self, shutdown: Shutdown) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+    pub(super) fn open(
+        &self,
+        shutdown: Shutdown,
+    ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
         let events = self.events.subscribe();
         let now = self.fleet.borrow().clone().map(|data| Told { event: "fleet", data });
         let later = stream::unfold(events, |mut events| async move {

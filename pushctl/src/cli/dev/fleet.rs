@@ -45,7 +45,7 @@ pub(super) struct Fleet {
 
 impl Fleet {
     /// Starts everything. Its nodes drain when `shutdown` begins, then the manager.
-    pub(super) fn start(sockets: Sockets, shutdown: Shutdown) -> anyhow::Result<Self> {
+    pub(super) fn start(sockets: Sockets, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let Sockets { manager, nodes, addresses } = sockets;
         let registry = Registry::memory();
         let mut tasks = JoinSet::new();
@@ -55,7 +55,8 @@ impl Fleet {
         let observer = observer::Observer::new(&addresses, tracer.subscribe(), feed.clone())?;
         let extras = Extras { pages: page::router(feed, shutdown.clone()), tracer: Some(tracer) };
         let manager_stop = Shutdown::new();
-        let (config, stop, shared) = (push_manager::Config::default(), manager_stop.clone(), registry.clone());
+        let (config, stop, shared) =
+            (push_manager::Config::default(), manager_stop.clone(), registry.clone());
         tasks.spawn(async move {
             push_manager::run_with(config, manager, shared, stop, extras).await.context("the manager")
         });

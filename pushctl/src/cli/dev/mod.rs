@@ -35,7 +35,7 @@ pub(super) async fn run(arguments: DevArguments) -> anyhow::Result<()> {
     telemetry::init_logs_from("warn");
     let sockets = Sockets::bind(&arguments)?;
     let shutdown = shutdown::on_signals()?;
-    let mut fleet = Fleet::start(sockets, shutdown.clone())?;
+    let mut fleet = Fleet::start(sockets, &shutdown)?;
     let started = tokio::select! {
         started = fleet.ready() => started,
         () = shutdown.begun() => Ok(()),

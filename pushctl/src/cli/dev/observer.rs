@@ -40,10 +40,12 @@ pub(super) struct Observer {
     addresses: Addresses,
     manager: PushClient,
     nodes: HashMap<String, ConnectNodeServiceClient<Channel>>,
-    /// Pushes up to this seq have been told of, one by one or as skipped.
-    told_up_to: u64,
-    /// Pushes told of one by one since.
-    told_since: u64,
+    /// The newest push that was told of or counted as skipped.
+    known_up_to: u64,
+    /// Pushes before it that were not traced, and of which pages have not been told yet.
+    skipped: u64,
+    /// Nobody watched until now: what was skipped concerns no page.
+    is_first_look: bool,
     scraped: (Instant, Sample),
 }
 
@@ -64,8 +66,9 @@ impl Observer {
             manager: PushClient::new(&addresses.grpc.to_string())?,
             addresses: addresses.clone(),
             nodes,
-            told_up_to: 0,
-            told_since: 0,
+            known_up_to: 0,
+            skipped: 0,
+            is_first_look: true,
             scraped: (Instant::now(), scrape()),
         })
     }
@@ -90,7 +93,7 @@ impl Observer {
                     }
                 }
                 // A page that comes is looked for as often as the fleet would be.
-                () = tokio::time::sleep(LOOK_EVERY), if !self.feed.is_watched() => {}
+                () = tokio::time::sleep(LOOK_EVERY), if !self.feed.is_watched() => self.is_first_look = true,
             }
         }
     }
@@ -98,7 +101,8 @@ impl Observer {
     fn tell_traced(&mut self, traced: &Traced) {
         match traced {
             Traced::Accepted(push) => {
-                self.told_since += 1;
+                self.skipped += push.seq.saturating_sub(self.known_up_to + 1);
+                self.known_up_to = self.known_up_to.max(push.seq);
                 let text = std::str::from_utf8(&push.content).ok();
                 self.feed.tell(
                     "push",
@@ -130,7 +134,8 @@ impl Observer {
     async fn look(&mut self) {
         // A manager that is stopping does not answer; pages then learn that from their feed ending.
         let Ok(listed) = self.manager.nodes().await else { return };
-        let people: HashMap<String, Vec<Connection>> = join_all(self.nodes.iter().map(sample)).await.into_iter().collect();
+        let people: HashMap<String, Vec<Connection>> =
+            join_all(self.nodes.iter().map(sample)).await.into_iter().collect();
         let none = Vec::new();
         let nodes: Vec<Value> = listed
             .nodes
@@ -165,12 +170,17 @@ impl Observer {
     }
 
     fn tell_skipped(&mut self, newest_seq: u64) {
-        let skipped = newest_seq.saturating_sub(self.told_up_to + self.told_since);
-        if skipped > 0 {
+        // What was traced up to there is in the queue already, and is not to be taken for skipped.
+        while let Ok(traced) = self.traced.try_recv() {
+            self.tell_traced(&traced);
+        }
+        let after = newest_seq.saturating_sub(self.known_up_to);
+        self.known_up_to += after;
+        let skipped = std::mem::take(&mut self.skipped) + after;
+        let concerns_nobody = std::mem::take(&mut self.is_first_look);
+        if skipped > 0 && !concerns_nobody {
             self.feed.tell("skipped", &json!({ "pushes": skipped }));
         }
-        self.told_up_to += self.told_since + skipped;
-        self.told_since = 0;
     }
 
     fn tell_figures(&mut self) {
@@ -202,9 +212,7 @@ fn scrape() -> Sample {
     Sample::parse(&telemetry::recorder().render())
 }
 
-async fn sample(
-    (id, client): (&String, &ConnectNodeServiceClient<Channel>),
-) -> (String, Vec<Connection>) {
+async fn sample((id, client): (&String, &ConnectNodeServiceClient<Channel>)) -> (String, Vec<Connection>) {
     let request =
         QueryRequest { about: Some(About::Anyone(true)), limit: PEOPLE_SHOWN, ..QueryRequest::default() };
     let answer = client.clone().query(request).await;
@@ -221,9 +229,7 @@ fn person(connection: &Connection) -> Value {
 }
 
 fn target(target: &TracedTarget) -> Value {
-    let of = |kind: &str, ids: &[String], all: usize| {
-        json!({ "kind": kind, "ids": ids, "more": all.saturating_sub(ids.len()) })
-    };
+    let of = |kind: &str, ids: &[String], all: usize| json!({ "kind": kind, "ids": ids, "more": all.saturating_sub(ids.len()) });
     match target {
         TracedTarget::Room(room) => of("room", std::slice::from_ref(room), 1),
         TracedTarget::User(user) => of("user", std::slice::from_ref(user), 1),

@@ -1,0 +1,94 @@
+//! What stands below the help of each command: lines to copy.
+
+pub(super) const ALL: &str = "Start here:
+  pushctl dev                          a fleet to try, and a page that shows it
+  pushctl listen --rooms r1 --user u1
+  pushctl push room r1 hello
+
+Exit codes: 0 done, 1 failed, 64 used wrongly.";
+
+pub(super) const DEV: &str = "Examples:
+  pushctl dev
+  pushctl dev --nodes 1 --http-addr 127.0.0.1:9101
+  pushctl dev --ws-addr 127.0.0.1:0    free ports for the nodes
+
+It prints where everything is once it runs. Ctrl-C stops it, and nothing is
+kept.";
+
+pub(super) const PUSH: &str = "Examples:
+  pushctl push room r1 hello
+  pushctl push user u1 @picture.png --uri chat/Picture
+  date | pushctl push everyone -";
+
+pub(super) const PUSH_ROOM: &str = "Examples:
+  pushctl push room r1 hello
+  pushctl push room r1 @picture.png --uri chat/Picture
+  echo '-x' | pushctl push room r1 -   what begins with - or @, too";
+
+pub(super) const PUSH_USER: &str = "Examples:
+  pushctl push user u1 'you have mail'
+  pushctl push user u1 paid --request-id order-7 --json";
+
+pub(super) const PUSH_USERS: &str = "Example:
+  pushctl push users u1,u2,u3 'the game begins'";
+
+pub(super) const PUSH_EVERYONE: &str = "Examples:
+  pushctl push everyone 'back in five minutes'
+  pushctl push everyone --all-apps @notice.txt";
+
+pub(super) const LISTEN: &str = "Examples:
+  pushctl listen --rooms r1,r2 --user u1
+  pushctl listen --rooms r1 --json | jq .text
+  pushctl listen --rooms r1 --content --count 1 > first.bin
+
+On a terminal each push is a line with the time (UTC), whom it is for, its
+uri and its content; in a pipe it is `room r1: hello`. Content that is no
+text, or could upset a terminal, is shown in quotes with escapes. Ctrl-C ends
+it with exit code 0.";
+
+pub(super) const NODES: &str = "Examples:
+  pushctl nodes
+  pushctl nodes --manager 10.0.0.5:9000 --json";
+
+pub(super) const TOP: &str = "Examples:
+  pushctl top
+  pushctl top --http 10.0.0.5:9001 --interval 5s
+  pushctl top --once                   one snapshot, in a script too
+
+Keys: q quit, p pause, + and - the interval, arrows or j and k scroll,
+s sort, ? help.
+In a pipe it prints a line for each interval until the pipe closes.";
+
+pub(super) const COMPLETIONS: &str = "To install them:
+  bash        pushctl completions bash > \\
+              ~/.local/share/bash-completion/completions/pushctl
+  zsh         pushctl completions zsh > ~/.zfunc/_pushctl
+              with `fpath+=~/.zfunc` before `compinit` in ~/.zshrc
+  fish        pushctl completions fish > ~/.config/fish/completions/pushctl.fish
+  elvish      pushctl completions elvish >> ~/.config/elvish/rc.elv
+  powershell  pushctl completions powershell >> $PROFILE";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_of_eighty_columns_wraps_none_of_them() {
+        let all = [
+            ALL,
+            DEV,
+            PUSH,
+            PUSH_ROOM,
+            PUSH_USER,
+            PUSH_USERS,
+            PUSH_EVERYONE,
+            LISTEN,
+            NODES,
+            TOP,
+            COMPLETIONS,
+        ];
+        let too_long: Vec<&str> =
+            all.iter().flat_map(|text| text.lines()).filter(|line| line.chars().count() > 80).collect();
+        assert!(too_long.is_empty(), "{too_long:?}");
+    }
+}

@@ -1,0 +1,152 @@
+//! Asks a manager how it is: `GET /v1/nodes` and `GET /metrics` on its HTTP port.
+
+use std::{io, time::Duration};
+
+use anyhow::anyhow;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use pushcast_proto::pushmanager::v1::ListNodesResponse;
+use pushctl::figures::Sample;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+use super::super::output::{Misuse, with_tip};
+
+/// A manager waits 1 s for nodes that say nothing; one that takes this long does not answer.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Some ten times what a fleet of a hundred nodes amounts to.
+const BODY_LIMIT: usize = 1 << 20;
+
+const WHICH_PORT: &str =
+    "what is wanted is the HTTP port of a push-manager, 9001 by default (its gRPC port is 9000)";
+const WHICH_MANAGER: &str =
+    "`pushctl dev` starts a fleet to try; --http or PUSHCTL_HTTP names another manager's HTTP address";
+
+/// A manager's HTTP port.
+#[derive(Debug, Clone)]
+pub(super) struct Manager {
+    authority: http::uri::Authority,
+}
+
+/// What a manager said at one time.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Look {
+    pub(super) nodes: ListNodesResponse,
+    pub(super) sample: Sample,
+}
+
+impl Manager {
+    /// The manager at `http://host:port`, or `host:port`.
+    pub(super) fn new(address: &str) -> Result<Self, Misuse> {
+        let bad = |reason: &str| {
+            let text = format!(
+                "{address}: not the HTTP address of a push-manager ({reason}); give one like host:9001"
+            );
+            Misuse(text)
+        };
+        let rest = address.strip_prefix("http://").unwrap_or(address);
+        if rest.contains("://") {
+            return Err(bad("only http:// is spoken"));
+        }
+        let authority: http::uri::Authority =
+            rest.trim_end_matches('/').parse().map_err(|_invalid| bad("it is no host and port"))?;
+        if authority.port_u16().is_none() {
+            return Err(bad("the port is missing"));
+        }
+        Ok(Self { authority })
+    }
+
+    /// `host:port`.
+    pub(super) fn address(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// Asks once. An error says where and why, and carries what to do.
+    pub(super) async fn look(&self) -> anyhow::Result<(Instant, Look)> {
+        match timeout(LOOK_TIMEOUT, self.ask()).await {
+            Ok(looked) => looked,
+            Err(_elapsed) => {
+                Err(anyhow!("{} does not answer within {} s", self.address(), LOOK_TIMEOUT.as_secs()))
+            }
+        }
+    }
+
+    async fn ask(&self) -> anyhow::Result<(Instant, Look)> {
+        let socket = TcpStream::connect(self.address()).await.map_err(|error| self.not_reached(&error))?;
+        let (mut sender, connection) =
+            handshake(TokioIo::new(socket)).await.map_err(|error| self.no_http(&error))?;
+        let both = async {
+            let nodes = self.get(&mut sender, "/v1/nodes").await?;
+            let metrics = self.get(&mut sender, "/metrics").await?;
+            let at = Instant::now();
+            let nodes =
+                serde_json::from_slice(&nodes).map_err(|error| self.no_manager(&error.to_string()))?;
+            let sample = Sample::parse(&String::from_utf8_lossy(&metrics));
+            Ok((at, Look { nodes, sample }))
+        };
+        tokio::pin!(both, connection);
+        tokio::select! {
+            // The connection first: it knows why a request is cancelled. It may also end right after the last answer.
+            biased;
+            ended = &mut connection => match ended {
+                Ok(()) => both.await,
+                Err(error) => Err(self.no_http(&error)),
+            },
+            looked = &mut both => looked,
+        }
+    }
+
+    async fn get(&self, sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> anyhow::Result<Bytes> {
+        let request =
+            http::Request::get(path).header(http::header::HOST, self.address()).body(Empty::new())?;
+        let response = sender.send_request(request).await.map_err(|error| self.no_http(&error))?;
+        if !response.status().is_success() {
+            return Err(self.no_manager(&format!("GET {path} is answered {}", response.status())));
+        }
+        let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await;
+        Ok(body.map_err(|error| anyhow!("{}: {path} breaks off: {error}", self.address()))?.to_bytes())
+    }
+
+    fn not_reached(&self, error: &io::Error) -> anyhow::Error {
+        let address = self.address();
+        let error = if error.kind() == io::ErrorKind::ConnectionRefused {
+            anyhow!("nothing listens at {address}: is a push-manager running there?")
+        } else {
+            anyhow!("cannot reach a push-manager at {address}: {error}")
+        };
+        with_tip(error, WHICH_MANAGER)
+    }
+
+    fn no_http(&self, error: &hyper::Error) -> anyhow::Error {
+        let address = self.address();
+        let is_network = std::error::Error::source(error).is_some_and(|source| source.is::<io::Error>());
+        if is_network || error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+            return anyhow!("{address} broke the connection off ({error})");
+        }
+        // An answer that cannot be parsed, or a gRPC server's greeting, which comes without being asked for.
+        with_tip(anyhow!("what listens at {address} does not speak HTTP/1.1"), WHICH_PORT)
+    }
+
+    fn no_manager(&self, reason: &str) -> anyhow::Error {
+        with_tip(anyhow!("{} is no push-manager ({reason})", self.address()), WHICH_PORT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["h:1", "http://h:1", "http://h:1/", "[::1]:1"] {
+            assert!(Manager::new(good).is_ok(), "{good}");
+        }
+        for bad in ["h", "https://h:1", "not an address", "", "http://"] {
+            assert!(Manager::new(bad).is_err(), "{bad}");
+        }
+    }
+}
