@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: etcd, promtool and valgrind from the distribution, Python
-# packages into .venv, buf into node_modules. Does nothing that is done already.
+# Installs what the tests need beside Rust: etcd, promtool, valgrind, Chromium, Go and tmux from the distribution,
+# Python packages into .venv, buf and playwright-core into node_modules. Does nothing that is done already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +15,11 @@ command -v valgrind >/dev/null || packages+=(valgrind)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 command -v npm >/dev/null || packages+=(npm)
+command -v tmux >/dev/null || packages+=(tmux)
+command -v chromium >/dev/null || packages+=(chromium)
+command -v go >/dev/null || packages+=(golang-go)
+command -v curl >/dev/null || packages+=(curl)
+[ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || packages+=(fonts-dejavu-core)
 if [ "${#packages[@]}" -gt 0 ]; then
     as_root apt-get update -qq
     # Neither server is started: the tests run their own.
@@ -29,7 +34,11 @@ if ! cmp -s "$requirements" .venv/installed; then
     cp "$requirements" .venv/installed
 fi
 
+# Both at once: npm removes what an install without a manifest does not name.
 buf=1.75.0
-if [ "$(node_modules/.bin/buf --version 2>/dev/null)" != "$buf" ]; then
-    npm install --no-save --no-package-lock --no-audit --no-fund --loglevel=error "@bufbuild/buf@$buf"
+playwright=1.65.1
+installed() { node -p "require('./node_modules/$1/package.json').version" 2>/dev/null; }
+if [ "$(installed @bufbuild/buf)" != "$buf" ] || [ "$(installed playwright-core)" != "$playwright" ]; then
+    npm install --no-save --no-package-lock --no-audit --no-fund --loglevel=error \
+        "@bufbuild/buf@$buf" "playwright-core@$playwright"
 fi

@@ -62,7 +62,7 @@ fn split(text: &str) -> Option<Addr> {
 
 /// An address nobody can listen on now; the text names flag and address, and what may help.
 #[derive(Debug, thiserror::Error)]
-#[error("{flag}: cannot listen on {addr}: {source}{}", self.hint())]
+#[error("{flag}: cannot listen on {addr}{}", self.hint())]
 pub struct BindError {
     /// The flag that gave the address.
     pub flag: &'static str,
@@ -146,7 +146,10 @@ mod tests {
         let first = bind("--grpc-addr", &"127.0.0.1:0".parse().unwrap()).unwrap();
         let addr: Addr = first.local_addr().unwrap().to_string().parse().unwrap();
         let error = bind("--http-addr", &addr).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("--http-addr: cannot listen on {addr}: ")), "{error}");
+        assert!(
+            error.starts_with(&format!("--http-addr: cannot listen on {addr}; another process")),
+            "{error}"
+        );
         assert!(bind("--x", &"no-such-host.invalid:1".parse().unwrap()).is_err());
     }
 }

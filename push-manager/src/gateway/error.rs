@@ -1,14 +1,12 @@
 //! Errors over HTTP: `{"error":{"code","message","details"}}`, with the status google.api maps.
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::{FieldViolation, StatusExt as _};
 
+use super::json_line::JsonLine;
 use crate::{metrics::code_name, refusal};
 
 /// A gRPC status on its way to an HTTP caller.
@@ -41,7 +39,7 @@ impl IntoResponse for HttpError {
             "message": self.status.message(),
             "details": details(&self.status),
         });
-        let mut response = (self.http, Json(json!({ "error": error }))).into_response();
+        let mut response = (self.http, JsonLine::new(&json!({ "error": error }))).into_response();
         if let Some(delay) = self.status.get_details_retry_info().and_then(|info| info.retry_delay) {
             let seconds = HeaderValue::from(delay.as_secs().max(1));
             response.headers_mut().insert(RETRY_AFTER, seconds);

@@ -2,10 +2,11 @@
 
 mod body;
 mod error;
+mod json_line;
 mod query;
 
 use axum::{
-    Json, Router,
+    Router,
     body::Body,
     extract::{Path, RawQuery, State, rejection::PathRejection},
     response::{IntoResponse, Response},
@@ -16,7 +17,7 @@ use pushcast_proto::pushmanager::v1::{BroadcastRequest, PushToRoomRequest, PushT
 use serde::Serialize;
 use tonic::Status;
 
-use self::{error::HttpError, query::Query};
+use self::{error::HttpError, json_line::JsonLine, query::Query};
 use crate::{
     api::Api,
     push_service::{PushService, broadcast_response, room_response, user_response, users_response},
@@ -107,6 +108,7 @@ fn path_id(field: &'static str, id: Result<Path<String>, PathRejection>) -> Resu
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "callers pass what they have just made")]
 fn json(answer: impl Serialize) -> Answer {
-    Ok(Json(answer).into_response())
+    Ok(JsonLine::new(&answer).into_response())
 }

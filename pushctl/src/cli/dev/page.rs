@@ -13,6 +13,38 @@ use super::feed::Feed;
 
 /// Everything the page consists of, in this binary: file name, media type, content.
 const FILES: &[(&str, &str, &[u8])] = &[
+    ("answer.js", SCRIPT, include_bytes!("../../../page/answer.js")),
+    ("charts.js", SCRIPT, include_bytes!("../../../page/charts.js")),
+    ("commands.js", SCRIPT, include_bytes!("../../../page/commands.js")),
+    ("favicon.svg", SVG, include_bytes!("../../../page/favicon.svg")),
+    ("feed.js", SCRIPT, include_bytes!("../../../page/feed.js")),
+    ("fleet.js", SCRIPT, include_bytes!("../../../page/fleet.js")),
+    ("flights.js", SCRIPT, include_bytes!("../../../page/flights.js")),
+    ("frames.js", SCRIPT, include_bytes!("../../../page/frames.js")),
+    ("index.html", HTML, include_bytes!("../../../page/index.html")),
+    ("join_form.js", SCRIPT, include_bytes!("../../../page/join_form.js")),
+    ("keyed.js", SCRIPT, include_bytes!("../../../page/keyed.js")),
+    ("line.js", SCRIPT, include_bytes!("../../../page/line.js")),
+    ("main.js", SCRIPT, include_bytes!("../../../page/main.js")),
+    ("messages.js", SCRIPT, include_bytes!("../../../page/messages.js")),
+    ("node_card.js", SCRIPT, include_bytes!("../../../page/node_card.js")),
+    ("paint.js", SCRIPT, include_bytes!("../../../page/paint.js")),
+    ("panels.css", CSS, include_bytes!("../../../page/panels.css")),
+    ("people.js", SCRIPT, include_bytes!("../../../page/people.js")),
+    ("person.js", SCRIPT, include_bytes!("../../../page/person.js")),
+    ("person_dialog.js", SCRIPT, include_bytes!("../../../page/person_dialog.js")),
+    ("pulse.js", SCRIPT, include_bytes!("../../../page/pulse.js")),
+    ("push.js", SCRIPT, include_bytes!("../../../page/push.js")),
+    ("push_form.js", SCRIPT, include_bytes!("../../../page/push_form.js")),
+    ("reconnect.js", SCRIPT, include_bytes!("../../../page/reconnect.js")),
+    ("routes.js", SCRIPT, include_bytes!("../../../page/routes.js")),
+    ("sampling.js", SCRIPT, include_bytes!("../../../page/sampling.js")),
+    ("seen.js", SCRIPT, include_bytes!("../../../page/seen.js")),
+    ("stage.css", CSS, include_bytes!("../../../page/stage.css")),
+    ("stage.js", SCRIPT, include_bytes!("../../../page/stage.js")),
+    ("style.css", CSS, include_bytes!("../../../page/style.css")),
+    ("theme.js", SCRIPT, include_bytes!("../../../page/theme.js")),
+    ("words.js", SCRIPT, include_bytes!("../../../page/words.js")),
 ];
 
 const HTML: &str = "text/html; charset=utf-8";

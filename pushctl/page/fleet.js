@@ -1,0 +1,100 @@
+// The fleet as the server last told of it, and how a node's people are grouped in the picture.
+
+const BY_NAME = new Intl.Collator("en", { numeric: true });
+
+/** What `fleet` events say. Empty before the first one. */
+export class Fleet {
+  manager = null;
+  nodes = [];
+  #silent = new Set();
+
+  take({ manager, nodes, silent_nodes: silent }) {
+    // Sorted once here, not whenever they are drawn.
+    for (const node of nodes) node.people.sort((a, b) => BY_NAME.compare(a.user_id, b.user_id));
+    Object.assign(this, { manager, nodes });
+    this.#silent = new Set(silent);
+  }
+
+  node(id) {
+    return this.nodes.find((node) => node.node_id === id);
+  }
+
+  /** Whether the node did not answer when it was asked who is there. */
+  isSilent(node) {
+    return this.#silent.has(node.node_id);
+  }
+
+  /** Everybody known, a sample where a node has many. */
+  *people() {
+    for (const node of this.nodes) yield* node.people;
+  }
+
+  names() {
+    return new Set(Array.from(this.people(), (person) => person.user_id));
+  }
+
+  rooms() {
+    return new Set(Array.from(this.people(), (person) => person.rooms).flat());
+  }
+}
+
+/**
+ * The people to be drawn at a node: `groups` of those that are in the same rooms, each person once, how many
+ * of them are `drawn` of `all` that are there, and how many `rooms` they are in. `people` are those of this
+ * page.
+ */
+export function crowdOf(node, people) {
+  const own = [...people].filter((person) => person.nodeId === node.node_id);
+  // One that is just connecting may be told of before it knows its own id.
+  const arriving = new Set(
+    own.filter((person) => person.connectionId === null).map((person) => person.userId),
+  );
+  const others = node.people.filter(
+    (person) => !people.ownIds.has(person.connection_id) && !arriving.has(person.user_id),
+  );
+  const drawn = own.filter((person) => person.state !== "ended").length + others.length;
+  // Without a sample everybody is drawn, and nobody has to wait for the fleet to be told anew.
+  const isSample = node.people.length < node.connections;
+  const groups = groupsOf(own, others);
+  return {
+    groups,
+    drawn,
+    others: others.length,
+    isSample,
+    all: isSample ? node.connections : drawn,
+    rooms: isSample ? node.rooms : new Set(groups.flatMap((group) => group.rooms)).size,
+  };
+}
+
+function groupsOf(own, others) {
+  const groups = new Map();
+  const groupOf = (rooms) => {
+    const key = JSON.stringify(rooms);
+    if (!groups.has(key)) groups.set(key, { key, rooms, own: [], others: [] });
+    return groups.get(key);
+  };
+  for (const person of own) groupOf(person.rooms).own.push(person);
+  for (const person of others) groupOf(person.rooms).others.push(person);
+  return [...groups.values()].sort((a, b) => rank(a) - rank(b) || (a.key < b.key ? -1 : 1));
+}
+
+/**
+ * People of this page come first, so that a crowd does not push them out of sight; those in no room come
+ * last.
+ */
+function rank(group) {
+  return (group.own.length > 0 ? 0 : 2) + (group.rooms.length === 0 ? 1 : 0);
+}
+
+/** Whether a push is for somebody with this name, tenant and rooms. */
+export function isFor({ target, app }, person) {
+  if (app !== person.app) return false;
+  switch (target.kind) {
+    case "room":
+      return person.rooms.includes(target.ids[0]);
+    case "everyone":
+      return true;
+    default:
+      return target.ids.includes(person.userId);
+  }
+}

@@ -1,0 +1,137 @@
+// The people of this page: who they are, what they got, and when the picture shows it.
+
+import { atNextFrame } from "./frames.js";
+import { Person } from "./person.js";
+
+/** Browsers bound the sockets of a page (Chromium 255, Firefox 200), and a picture has to stay readable. */
+export const MOST_PEOPLE = 60;
+const LIFE_CHECK_MS = 5_000;
+const MESSAGES_KEPT = 8;
+
+/** The six of the project's first drawing: which of the nodes, which room. */
+const DRAWING = [
+  [0, "room-001"],
+  [0, "room-001"],
+  [1, "room-001"],
+  [1, "room-001"],
+  [2, "room-002"],
+  [2, "room-002"],
+];
+
+/** Tells of `changed` (who is in, in which state) and `arrived` (what they got). */
+export class People extends EventTarget {
+  /** Ids that are or were of this page: the fleet may still tell of one that has just left. */
+  ownIds = new Set();
+  #people = new Set();
+  #fleet;
+  #delay;
+  #arrivals = [];
+  #came = 0;
+
+  /**
+   * `fleet` is the fleet as last told; `delay()` how long from now the picture brings a message to people.
+   */
+  constructor(fleet, delay) {
+    super();
+    this.#fleet = fleet;
+    this.#delay = delay;
+    setInterval(() => {
+      for (const person of this.#people) person.checkLife();
+    }, LIFE_CHECK_MS);
+  }
+
+  [Symbol.iterator]() {
+    return this.#people.values();
+  }
+
+  get size() {
+    return this.#people.size;
+  }
+
+  get room() {
+    return MOST_PEOPLE - this.#people.size;
+  }
+
+  /** Puts somebody in; `undefined` if the page is full. */
+  add(name, rooms, nodeId) {
+    if (this.room <= 0) return undefined;
+    const person = new Person(name, rooms, nodeId, {
+      urlOf: (id) => this.#fleet.node(id)?.ws_url,
+      changed: (changed) => this.#changed(changed),
+      arrived: (at, push) => this.#arrived(at, push),
+    });
+    this.#came += 1;
+    Object.assign(person, { number: this.#came, got: 0, messages: [] });
+    this.#people.add(person);
+    person.connect();
+    return person;
+  }
+
+  /** Puts in the drawing's six, or as many as there is room for, under names that nobody has. */
+  fill() {
+    const nodes = this.#fleet.nodes;
+    if (nodes.length === 0) return 0;
+    const names = this.freeNames(DRAWING.length);
+    const added = DRAWING.filter(([node, room], i) =>
+      this.add(names[i], [room], nodes[node % nodes.length].node_id),
+    );
+    return added.length;
+  }
+
+  remove(person) {
+    this.#people.delete(person);
+    person.close();
+  }
+
+  /** Names `user1`, `user2` … that nobody known has, here or elsewhere. */
+  freeNames(count) {
+    const taken = this.#fleet.names();
+    for (const person of this.#people) taken.add(person.userId);
+    const free = [];
+    for (let n = 1; free.length < count; n += 1) if (!taken.has(`user${n}`)) free.push(`user${n}`);
+    return free;
+  }
+
+  /** The server is back: nobody needs to wait out a long pause. */
+  hurry() {
+    for (const person of this.#people) person.hurry();
+  }
+
+  /** Counts from nothing: another manager numbers its messages anew. */
+  forgetMessages() {
+    this.#arrivals = [];
+    for (const person of this.#people) Object.assign(person, { got: 0, messages: [] });
+    this.dispatchEvent(new Event("arrived"));
+  }
+
+  #changed(person) {
+    if (person.connectionId !== null) this.ownIds.add(person.connectionId);
+    this.dispatchEvent(new Event("changed"));
+  }
+
+  #arrived(person, push) {
+    const wait = this.#delay();
+    if (wait === 0) this.#land(Infinity);
+    const last = this.#arrivals.at(-1)?.at ?? 0;
+    this.#arrivals.push({ at: Math.max(last, performance.now() + wait), person, push });
+    if (wait === 0) this.#land(Infinity);
+    else atNextFrame(this.#landDue);
+  }
+
+  #landDue = () => {
+    this.#land(performance.now());
+    if (this.#arrivals.length > 0) atNextFrame(this.#landDue);
+  };
+
+  /** What came is shown when the picture has brought it there, in order. */
+  #land(now) {
+    const due = this.#arrivals.findIndex(({ at }) => at > now);
+    const landed = this.#arrivals.splice(0, due === -1 ? this.#arrivals.length : due);
+    for (const { person, push } of landed) {
+      person.got += 1;
+      person.messages.unshift(push);
+      person.messages.length = Math.min(person.messages.length, MESSAGES_KEPT);
+    }
+    if (landed.length > 0) this.dispatchEvent(new Event("arrived"));
+  }
+}

@@ -1,0 +1,170 @@
+// One person of this page: a WebSocket client of a connect-node, as proto/README.md describes it.
+
+import { isFinal, waitAfter } from "./reconnect.js";
+import { Seen } from "./seen.js";
+
+const SUBPROTOCOL = "pushcast.v1.json";
+const CONNECT_ID = 1;
+
+/**
+ * `state` is "connecting", "open", "waiting" (for the next try) or "ended" (for good; `reason` says why).
+ * `changed(person)` is called when anything but a message came, `arrived(person, push)` for every new
+ * message.
+ */
+export class Person {
+  state = "connecting";
+  reason = "";
+  connectionId = null;
+  userId;
+  nodeId;
+  rooms;
+  #hooks;
+  #socket = null;
+  #seen = new Seen();
+  #failures = 0;
+  #retry = null;
+  #nextId = CONNECT_ID + 1;
+  #requests = new Map();
+  #heardAt = 0;
+  #heartbeatMs = Infinity;
+
+  /** `hooks.urlOf(nodeId)` says where the node is now: it may be elsewhere after a restart. */
+  constructor(userId, rooms, nodeId, hooks) {
+    Object.assign(this, { userId, rooms, nodeId });
+    this.#hooks = hooks;
+  }
+
+  connect() {
+    clearTimeout(this.#retry);
+    const url = this.#hooks.urlOf(this.nodeId);
+    if (url === undefined) return this.#retryLater(null);
+    this.#become("connecting");
+    const socket = new WebSocket(url, SUBPROTOCOL);
+    this.#socket = socket;
+    this.#heardAt = performance.now();
+    socket.onopen = () =>
+      this.#send({ id: CONNECT_ID, connect: { user_id: this.userId, rooms: this.rooms } });
+    socket.onmessage = (event) => this.#take(JSON.parse(event.data));
+    socket.onclose = (event) => {
+      if (socket === this.#socket) this.#closed(event.code);
+    };
+  }
+
+  /** Tries at once, if it waits for a try: the server is known to be back. */
+  hurry() {
+    if (this.state !== "waiting") return;
+    this.#failures = 0;
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.connect(), waitAfter(null, 0));
+  }
+
+  /** Leaves for good. */
+  close() {
+    clearTimeout(this.#retry);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(1000);
+    this.#refuseRequests("the connection was closed");
+    this.#become("ended");
+  }
+
+  /** Takes a connection on which nothing came for two heartbeats for dead. */
+  checkLife() {
+    const silent = performance.now() - this.#heardAt;
+    if (this.state !== "open" || silent <= 2 * this.#heartbeatMs + 1_000) return;
+    const socket = this.#socket;
+    this.#socket = null;
+    socket.close();
+    this.#closed(null);
+  }
+
+  /** Enters a room; the promise is kept when the node has done it. */
+  enter(room) {
+    return this.#change("join", room);
+  }
+
+  leave(room) {
+    return this.#change("leave", room);
+  }
+
+  #change(verb, room) {
+    if (this.state !== "open") return Promise.reject(new Error("not connected now"));
+    const id = this.#nextId++;
+    this.#send({ id, [verb]: { rooms: [room] } });
+    return new Promise((done, refused) => this.#requests.set(id, { done, refused }));
+  }
+
+  #send(frame) {
+    this.#socket?.send(JSON.stringify(frame));
+  }
+
+  #take(frame) {
+    this.#heardAt = performance.now();
+    if (frame.push) this.#push(frame.push);
+    else if (frame.heartbeat) this.#send({ pong: {} });
+    else if (frame.connected) this.#connected(frame.connected);
+    else if (frame.ok) this.#answered(frame.id, frame.ok.rooms ?? []);
+    else if (frame.rooms) this.#moved(frame.rooms);
+    else if (frame.error) this.#refused(frame.id ?? 0, frame.error);
+  }
+
+  #push(push) {
+    if (push.message_id === undefined || this.#seen.isNew(push.message_id)) this.#hooks.arrived(this, push);
+  }
+
+  #connected(connected) {
+    this.connectionId = connected.connection_id;
+    this.userId = connected.user_id;
+    this.rooms = connected.rooms ?? [];
+    this.#heartbeatMs = connected.heartbeat_ms;
+    this.#failures = 0;
+    this.reason = "";
+    this.#become("open");
+  }
+
+  #answered(id, rooms) {
+    this.rooms = rooms;
+    this.#requests.get(id)?.done();
+    this.#requests.delete(id);
+    this.#hooks.changed(this);
+  }
+
+  #moved({ joined = [], left = [] }) {
+    this.rooms = [...new Set([...this.rooms, ...joined])].filter((room) => !left.includes(room)).sort();
+    this.#hooks.changed(this);
+  }
+
+  #refused(id, { code, message }) {
+    this.reason = `${code}: ${message}`;
+    this.#requests.get(id)?.refused(new Error(this.reason));
+    this.#requests.delete(id);
+  }
+
+  #closed(code) {
+    this.#socket = null;
+    this.#refuseRequests("the connection broke");
+    if (isFinal(code)) {
+      this.reason ||= `closed with ${code}`;
+      this.#become("ended");
+    } else {
+      this.#retryLater(code);
+    }
+  }
+
+  #retryLater(code) {
+    this.#retry = setTimeout(() => this.connect(), waitAfter(code, this.#failures));
+    this.#failures += 1;
+    this.#become("waiting");
+  }
+
+  #refuseRequests(why) {
+    for (const { refused } of this.#requests.values()) refused(new Error(why));
+    this.#requests.clear();
+  }
+
+  #become(state) {
+    if (state !== "open") this.connectionId = null;
+    this.state = state;
+    this.#hooks.changed(this);
+  }
+}
