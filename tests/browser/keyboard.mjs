@@ -72,7 +72,11 @@ async function somebodyCloser(page) {
   await page.keyboard.press("Enter");
   await page.getByRole("button", { name: "Leave room-003" }).waitFor();
   await page.keyboard.press("Escape");
-  await page.getByRole("dialog").waitFor({ state: "hidden" });
+  // The row has moved with its person into the new room's group, and the focus with it.
+  await page.waitForFunction(() => {
+    const group = document.activeElement.closest(".group");
+    return group?.querySelector("h4").textContent === "room-001 + room-003";
+  });
   assert.match(await focused(page), /^user1/);
 }
 
