@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod http_server;
 pub mod id;
+pub mod local_page;
 pub mod registry;
 pub mod settings;
 pub mod shutdown;

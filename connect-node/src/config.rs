@@ -93,6 +93,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Time between heartbeats.
     pub heartbeat: Duration,
+    /// Refuse clients of another machine, and of foreign pages in a browser on this one.
+    pub local_pages_only: bool,
     /// The registry, if there is one.
     pub etcd: Option<EtcdSettings>,
 }
@@ -121,6 +123,7 @@ impl Config {
             outbox_bytes: 1 << 20,
             max_connections: 10_000,
             heartbeat: Duration::from_secs(25),
+            local_pages_only: false,
             etcd: None,
         }
     }

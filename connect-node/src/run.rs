@@ -108,6 +108,7 @@ pub async fn run(
             heartbeat: config.heartbeat.as_millis() as u64,
             outbox_bytes: config.outbox_bytes,
         },
+        local_pages_only: config.local_pages_only,
         keys: keys.clone(),
         admission: Arc::clone(&admission),
         router: http_router::clients(),

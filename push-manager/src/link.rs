@@ -71,12 +71,17 @@ pub(crate) async fn keep(hub: Arc<Hub>, key: NodeKey, cancel: CancellationToken)
             info!(addr, "Link is closed.");
             return;
         }
-        hub.metrics.link_failures.increment(1);
         let reason = ended.to_string();
         let was_good = end.was_linked && begun.elapsed() >= GOOD_AFTER;
-        if was_good || reason != last_reason {
+        // A node ends a link in order only when it stops; a dead one breaks it. Its record may say so later.
+        let was_orderly = matches!(ended, Ended::ByPeer) && end.was_linked;
+        if was_orderly || hub.is_leaving(key) {
+            debug!(addr, reason, "The link to a node that leaves is down.");
+        } else if was_good || reason != last_reason {
+            hub.metrics.link_failures.increment(1);
             warn!(addr, was_linked = end.was_linked, reason, "Link is down; trying again.");
         } else {
+            hub.metrics.link_failures.increment(1);
             debug!(addr, was_linked = end.was_linked, reason, "Link is still down.");
         }
         last_reason = reason;

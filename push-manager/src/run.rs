@@ -64,6 +64,8 @@ pub struct Listeners {
 pub struct Extras {
     /// Routes beside the manager's own on its HTTP port.
     pub pages: axum::Router,
+    /// Refuse HTTP requests of another machine, and of foreign pages in a browser on this one.
+    pub local_pages_only: bool,
     /// To watch its pushes with.
     pub tracer: Option<Tracer>,
 }
@@ -174,6 +176,10 @@ impl Manager {
         let router = gateway::router(service)
             .merge(readiness::router(Arc::clone(&hub), grpc_addr, http_addr))
             .merge(extras.pages);
+        let router = match extras.local_pages_only {
+            true => router.layer(axum::middleware::from_fn(gateway::only_local_pages)),
+            false => router,
+        };
         // It outlasts the gRPC server, so that whoever asks hears that the manager is stopping.
         let http = tokio::spawn(http_server::serve(listeners.http, router, stops.servers.clone()));
 

@@ -16,8 +16,8 @@ const EVENTS_KEPT: usize = 4096;
 /// Pushes traced whose acknowledgements may still come; a node that takes longer than these is not traced.
 const AWAITED: usize = 256;
 
-/// Ids of a push to several users that are told.
-const IDS_TOLD: usize = 3;
+/// Ids of a push to several users that are told: as many as a watcher may have in sight.
+const IDS_TOLD: usize = 60;
 
 /// Pushes traced at once after a quiet while.
 const BURST: u64 = 10;

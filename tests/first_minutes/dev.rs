@@ -1,11 +1,13 @@
 //! `pushctl dev` itself: what it prints, what it feeds its page, how it fails and how it ends.
 
-use std::{net::TcpListener, time::Duration};
+use std::{net::TcpListener, process::Stdio, time::Duration};
 
 use pushcast_tests::{
     dev::Dev,
+    eventually::eventually,
     http,
     listener::Listener,
+    ports::{free_port, free_span},
     processes::{Finished, Process, command, run},
 };
 use pushctl::{
@@ -47,34 +49,92 @@ async fn a_push_reaches_the_clients_of_all_three_nodes() {
 }
 
 #[tokio::test]
-async fn it_drains_and_ends_when_asked() {
-    let mut dev = Dev::start().await;
-    let mut listener = Listener::connect(in_room(&dev.nodes[1], "u1", "r1")).await;
-    dev.process.terminate();
-    assert_eq!(listener.end(WITHIN).await.code, Some(1012));
-    assert_eq!(dev.process.exit(WITHIN).await.code(), Some(0));
-    assert_eq!(dev.process.log().lines().filter(|line| line.contains("ERROR")).count(), 0);
+async fn it_drains_and_ends_when_asked_and_complains_of_nothing() {
+    for ctrl_c in [true, false] {
+        let mut dev = Dev::start().await;
+        let mut listener = Listener::connect(in_room(&dev.nodes[1], "u1", "r1")).await;
+        if ctrl_c {
+            dev.process.interrupt()
+        } else {
+            dev.process.terminate()
+        }
+        assert_eq!(listener.end(WITHIN).await.code, Some(1012));
+        assert_eq!(dev.process.exit(WITHIN).await.code(), Some(0));
+        assert_eq!(dev.process.log(), "", "what goes well needs no words");
+    }
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named_with_the_flag_for_another_one() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = taken.local_addr().unwrap().to_string();
-    let others = |flag: &str| {
-        let all = ["--grpc-addr", "--http-addr", "--ws-addr"];
-        let other = all.into_iter().filter(|other| *other != flag);
-        other.flat_map(|other| [other.to_owned(), "127.0.0.1:0".to_owned()]).collect::<Vec<_>>()
-    };
-    for flag in ["--grpc-addr", "--http-addr", "--ws-addr"] {
-        let mut arguments = others(flag);
-        arguments.extend([flag.to_owned(), addr.clone()]);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let finished = dev(&arguments).await;
-        assert_eq!(finished.code, Some(1), "{finished:?}");
-        for part in [flag, &addr, "another process has this port"] {
-            assert!(finished.stderr.contains(part), "{part} is missing: {}", finished.stderr);
-        }
-        assert_eq!(finished.stdout, "");
+async fn all_ports_that_are_taken_are_named_with_the_flags_for_others() {
+    let taken = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+    let first = free_span(23);
+    // The manager's two, and the HTTP port of the second node.
+    let ports = [taken[0], taken[1], first + 12];
+    let _held = ports.map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
+    let at = |port: u16| format!("127.0.0.1:{port}");
+    let arguments = ["--grpc-addr", &at(ports[0]), "--http-addr", &at(ports[1]), "--ws-addr", &at(first)];
+    let finished = dev(&arguments).await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{finished:?}");
+    for part in [
+        format!("--grpc-addr: cannot listen on {}", at(ports[0])),
+        format!("--http-addr: cannot listen on {}", at(ports[1])),
+        format!("--ws-addr: cannot listen on {}", at(ports[2])),
+        "(HTTP of node n2)".to_owned(),
+        "another process has this port".to_owned(),
+        "pushctl dev --grpc-addr 127.0.0.1:0".to_owned(),
+    ] {
+        assert!(finished.stderr.contains(&part), "{part} is missing: {}", finished.stderr);
+    }
+    assert!(!finished.stderr.contains("os error"), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn it_goes_on_when_nobody_reads_what_it_prints() {
+    let mut command = command("pushctl");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let http = format!("127.0.0.1:{}", free_port());
+    command.args(["dev", "--grpc-addr=127.0.0.1:0", "--ws-addr=127.0.0.1:0", "--http-addr", &http]);
+    let mut child = command.stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+    eventually("it answers", WITHIN, async || http::get(&http, "/readyz").await.map(|_| ())).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// An upgrade request as a browser sends it.
+fn upgrade(host: &str, origin: &str) -> String {
+    format!(
+        "GET /ws HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+fn request(method: &str, path: &str, host: &str, origin: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nContent-Length: 0\r\n\r\n")
+}
+
+/// The status line of the answer.
+async fn status(addr: &str, request: &str) -> String {
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    BufReader::new(socket).lines().next_line().await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn foreign_pages_in_a_browser_of_this_machine_get_nothing() {
+    let dev = Dev::start().await;
+    let node = dev.nodes[0].trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
+    let own = format!("http://{}", dev.http);
+    let push = |host: &str, origin: &str| request("POST", "/v1/broadcast", host, origin);
+    let feed = |host: &str, origin: &str| request("GET", "/page/feed", host, origin);
+    assert_eq!(status(&dev.http, &push(&dev.http, &own)).await, "HTTP/1.1 200 OK");
+    assert_eq!(status(&dev.http, &feed(&dev.http, &own)).await, "HTTP/1.1 200 OK");
+    assert_eq!(status(&node, &upgrade(&node, &own)).await, "HTTP/1.1 101 Switching Protocols");
+    for (host, origin) in [(None, "https://evil.example"), (Some("evil.example:9001"), own.as_str())] {
+        let manager = host.unwrap_or(&dev.http);
+        assert_eq!(status(&dev.http, &push(manager, origin)).await, "HTTP/1.1 403 Forbidden");
+        assert_eq!(status(&dev.http, &feed(manager, origin)).await, "HTTP/1.1 403 Forbidden");
+        assert_eq!(status(&node, &upgrade(host.unwrap_or(&node), origin)).await, "HTTP/1.1 403 Forbidden");
     }
 }
 
@@ -186,6 +246,32 @@ async fn the_feed_samples_a_flood_and_counts_what_it_leaves_out() {
     }
     assert_eq!(told + skipped, PUSHES);
     assert!(told < PUSHES / 2 && told > 0, "{told} of {PUSHES} were told one by one");
+}
+
+#[tokio::test]
+async fn a_page_that_comes_is_told_nothing_of_the_time_before() {
+    let dev = Dev::start().await;
+    let manager = PushClient::new(&dev.grpc).unwrap();
+    for _visit in 0..2 {
+        for _push in 0..200 {
+            manager.push(Push::to_room("r1", "x"), Some(WITHIN)).await.unwrap();
+        }
+        let mut feed = Feed::open(&dev).await;
+        feed.next("fleet").await.unwrap();
+        manager.push(Push::to_room("r1", "now"), Some(WITHIN)).await.unwrap();
+        let mut skipped = 0;
+        loop {
+            let line = tokio::time::timeout(WITHIN, feed.lines.next_line()).await.unwrap().unwrap().unwrap();
+            skipped += usize::from(line == "event: skipped");
+            if line == "event: figures" {
+                break;
+            }
+        }
+        let figures = feed.lines.next_line().await.unwrap().unwrap();
+        let figures: Value = serde_json::from_str(figures.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!(skipped, 0);
+        assert!(figures["pushes_per_s"].as_f64().unwrap() < 20.0, "{figures}");
+    }
 }
 
 #[tokio::test]

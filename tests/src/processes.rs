@@ -161,6 +161,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// SIGINT, as Ctrl-C sends it.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
     /// SIGSTOP: it keeps its sockets, and does nothing.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);

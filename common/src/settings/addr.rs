@@ -77,10 +77,7 @@ impl BindError {
         let Self { flag, addr: Addr { host, .. }, source } = self;
         match source.kind() {
             io::ErrorKind::AddrInUse => {
-                let free = Addr { host: host.clone(), port: 0 };
-                format!(
-                    "; another process has this port: stop it, or give another one ({flag} {free} takes a free one)"
-                )
+                format!("; another process has this port: stop it, or give another one with {flag}")
             }
             io::ErrorKind::AddrNotAvailable => format!("; {host} is no address of this machine"),
             io::ErrorKind::PermissionDenied => {

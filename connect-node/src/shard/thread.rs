@@ -78,6 +78,7 @@ pub(crate) struct ShardThread {
 #[derive(Clone)]
 pub(crate) struct ShardParts {
     pub(crate) settings: ShardSettings,
+    pub(crate) local_pages_only: bool,
     pub(crate) keys: Keys,
     pub(crate) admission: Arc<Admission>,
     /// Answers what is not `/ws`.
@@ -88,6 +89,8 @@ pub(crate) struct ShardParts {
 /// What a shard's tasks share.
 pub(super) struct Core {
     pub(super) shard: RefCell<Shard<TcpStream>>,
+    /// Upgrades are refused to foreign pages.
+    pub(super) local_pages_only: bool,
     pub(super) clock: Clock,
     pub(super) router: Router,
     pub(super) admission: Arc<Admission>,
@@ -199,6 +202,7 @@ fn run_thread(
     let shard = Shard::new(parts.settings, parts.keys, inbox, ShardMetrics::default());
     let core = Rc::new(Core {
         shard: RefCell::new(shard),
+        local_pages_only: parts.local_pages_only,
         clock: Clock(Instant::now()),
         router: parts.router,
         admission: parts.admission,

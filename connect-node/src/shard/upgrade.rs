@@ -9,6 +9,7 @@ use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use pushcast_common::local_page::is_local;
 use pushcast_proto::client::v1::Connect;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
@@ -108,6 +109,9 @@ fn upgrade(
     core: &Core,
     request: &Request<Incoming>,
 ) -> Result<(Response<Body>, Upgrade), Box<Response<Body>>> {
+    if core.local_pages_only && !is_local(request.headers()) {
+        return Err(Box::new(plain(StatusCode::FORBIDDEN, "this node is for its own machine alone")));
+    }
     core.admission.admit().map_err(|refusal| Box::new(refuse(refusal)))?;
     let format = subprotocol(request).map_err(|message| Box::new(bad_request(&message)))?;
     let mut response = create_response_with_body(request, Body::empty)

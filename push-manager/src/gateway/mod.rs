@@ -8,11 +8,13 @@ mod query;
 use axum::{
     Router,
     body::Body,
-    extract::{Path, RawQuery, State, rejection::PathRejection},
+    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
+    middleware::Next,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use http::StatusCode;
+use pushcast_common::local_page::is_local;
 use pushcast_proto::pushmanager::v1::{BroadcastRequest, PushToRoomRequest, PushToUserRequest};
 use serde::Serialize;
 use tonic::Status;
@@ -88,6 +90,14 @@ async fn broadcast(State(service): State<PushService>, RawQuery(query): RawQuery
 async fn nodes(State(service): State<PushService>, RawQuery(query): RawQuery) -> Answer {
     Query::none(query.as_deref())?;
     json(service.nodes().await)
+}
+
+/// Lets through what this machine asks for itself.
+pub(crate) async fn only_local_pages(request: Request, next: Next) -> Response {
+    if is_local(request.headers()) {
+        return next.run(request).await;
+    }
+    HttpError::from(Status::permission_denied("this manager is for its own machine alone")).into_response()
 }
 
 async fn not_found() -> HttpError {

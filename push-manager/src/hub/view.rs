@@ -1,5 +1,7 @@
 //! What is shown of the hub: gauges, the list of nodes, readiness.
 
+use pushcast_common::registry::State;
+
 use super::{Hub, links::Link};
 use crate::{answers::NodeKey, metrics::LINK_STATES, nodes::Node};
 
@@ -31,6 +33,14 @@ impl Hub {
     /// The name of a known node, for logs.
     pub(crate) fn node_name(&self, key: NodeKey) -> Option<String> {
         self.with(|core, _| core.nodes.get(key).map(|node| node.name().to_owned()))
+    }
+
+    /// Whether a node has said that it is going, or is gone.
+    pub(crate) fn is_leaving(&self, key: NodeKey) -> bool {
+        self.with(|core, _| {
+            let record = core.nodes.get(key).map(|node| node.record.as_ref());
+            record.is_none_or(|record| record.is_some_and(|record| record.state == State::Draining))
+        })
     }
 
     /// Links that stand.

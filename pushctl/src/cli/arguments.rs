@@ -74,7 +74,7 @@ pub(super) struct PushArguments {
     /// `Service/NotifyType`, delivered with the content.
     #[arg(long, default_value = "", hide_default_value = true, global = true)]
     pub(super) uri: String,
-    /// Your own id of this push: a repeat with the same one is shown to nobody twice.
+    /// Your own id of this push: clients that drop repeats, as they should, show a repeat with the same one only once.
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, global = true)]
     pub(super) request_id: String,
     /// What to wait for: the nodes that place it, or only the manager's log.

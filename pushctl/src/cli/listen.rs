@@ -35,6 +35,12 @@ enum Form {
 }
 
 pub(super) async fn run(arguments: ListenArguments) -> anyhow::Result<()> {
+    if arguments.rooms.iter().any(String::is_empty) {
+        return Err(Misuse(
+            "--rooms: a room without a name; commas part rooms, and nothing stands between two".to_owned(),
+        )
+        .into());
+    }
     let form = form(&arguments, std::io::stdout().is_terminal());
     let count = arguments.count;
     let stop = shutdown::on_signals().context("cannot wait for Ctrl-C")?;

@@ -78,7 +78,10 @@ fn read_content(argument: OsString) -> anyhow::Result<Bytes> {
         [b'@', path @ ..] => {
             let path = Path::new(OsStr::from_bytes(path));
             let name = path.display().to_string();
-            let file = File::open(path).with_context(|| format!("cannot read the content file {name}"))?;
+            let file =
+                File::open(path).with_context(|| format!("cannot read the content file {name}")).map_err(
+                    |error| with_tip(error, "content that begins with @ goes through standard input: `-`"),
+                )?;
             read_all(file, &name)
         }
         _ => Ok(bytes.into()),
@@ -110,8 +113,8 @@ fn describe(answer: &PushAnswer, ack: Ack) -> String {
 fn describe_at_length(answer: &PushAnswer, ack: Ack) -> String {
     let style = if ack == Ack::Accepted || answer.recipients > 0 { GOOD } else { WARNING };
     let mut text = format!("{}\n", paint(style, summary(answer, ack)));
-    if answer.acked > 0 {
-        let efficiency = 100.0 * f64::from(answer.delivered_nodes) / f64::from(answer.acked);
+    if answer.nodes > 0 && ack != Ack::Accepted {
+        let efficiency = 100.0 * f64::from(answer.delivered_nodes) / f64::from(answer.nodes);
         text.push_str(&format!("efficiency {}  ", paint(STRONG, format_args!("{efficiency:.0} %"))));
     }
     text.push_str(&paint(DIM, readable::word(&answer.message_id)));
@@ -178,7 +181,7 @@ mod tests {
             "\n  u1: 1\n  u2: 0\npending: n3 (not acknowledged yet; sent when the node can take it)";
         let expected = format!("m-1: 1 connection on 1 of 3 nodes{details}");
         assert_eq!(plain(&describe(&answer(), Ack::Nodes)), expected);
-        let expected = format!("1 connection on 1 of 3 nodes\nefficiency 50 %  m-1{details}");
+        let expected = format!("1 connection on 1 of 3 nodes\nefficiency 33 %  m-1{details}");
         assert_eq!(plain(&describe_at_length(&answer(), Ack::Nodes)), expected);
         let accepted = PushAnswer { message_id: "m-1".to_owned(), ..PushAnswer::default() };
         assert_eq!(describe(&accepted, Ack::Accepted), "m-1: accepted");

@@ -7,7 +7,10 @@ use std::{
 
 use pushcast_common::settings::{Addr, bind};
 
-use super::{super::output::Misuse, DevArguments};
+use super::{
+    super::output::{Misuse, with_tip},
+    DevArguments,
+};
 
 /// Ports between one node and the next.
 const STEP: u16 = 10;
@@ -36,18 +39,24 @@ pub(super) struct NodeAddresses {
 }
 
 impl Sockets {
-    /// Binds what the arguments ask for.
+    /// Binds what the arguments ask for. All addresses that cannot be had are named at once.
     pub(super) fn bind(arguments: &DevArguments) -> anyhow::Result<Self> {
-        let grpc = listen("--grpc-addr", &loopback("--grpc-addr", &arguments.grpc_addr)?)?;
-        let http = listen("--http-addr", &loopback("--http-addr", &arguments.http_addr)?)?;
+        let grpc = loopback("--grpc-addr", &arguments.grpc_addr)?;
+        let http = loopback("--http-addr", &arguments.http_addr)?;
         let first = loopback("--ws-addr", &arguments.ws_addr)?;
         let last = u32::from(first.port) + u32::from(STEP * (arguments.nodes - 1)) + 2;
         if first.port != 0 && last > u32::from(u16::MAX) {
             let text = format!("--ws-addr {first}: {} nodes need ports up to {last}", arguments.nodes);
             return Err(Misuse(text).into());
         }
-        let nodes =
-            (0..arguments.nodes).map(|index| bind_node(&first, index)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut binder = Binder::default();
+        let manager = (binder.listen("--grpc-addr", &grpc, ""), binder.listen("--http-addr", &http, ""));
+        let nodes: Vec<_> = (0..arguments.nodes).map(|index| binder.node(&first, index)).collect();
+        let (Some(grpc), Some(http), Some(nodes)) =
+            (manager.0, manager.1, nodes.into_iter().collect::<Option<Vec<_>>>())
+        else {
+            return Err(binder.failure());
+        };
         let addresses = Addresses {
             grpc: grpc.local_addr()?,
             http: http.local_addr()?,
@@ -57,12 +66,39 @@ impl Sockets {
     }
 }
 
-fn bind_node(first: &Addr, index: u16) -> anyhow::Result<connect_node::Listeners> {
-    let at = |offset: u16| {
-        let port = if first.port == 0 { 0 } else { first.port + STEP * index + offset };
-        listen("--ws-addr", &Addr { host: first.host.clone(), port })
-    };
-    Ok(connect_node::Listeners { ws: at(0)?, grpc: at(1)?, http: at(2)? })
+/// Binds one address after the other, and remembers which it could not have.
+#[derive(Debug, Default)]
+struct Binder {
+    problems: Vec<String>,
+}
+
+impl Binder {
+    fn listen(&mut self, flag: &'static str, addr: &Addr, whose: &str) -> Option<TcpListener> {
+        match bind(flag, addr) {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                self.problems.push(format!("{error}{whose}"));
+                None
+            }
+        }
+    }
+
+    fn node(&mut self, first: &Addr, index: u16) -> Option<connect_node::Listeners> {
+        let mut at = |offset: u16, of: &str| {
+            let port = if first.port == 0 { 0 } else { first.port + STEP * index + offset };
+            let whose = format!(" ({of} of node n{})", index + 1);
+            self.listen("--ws-addr", &Addr { host: first.host.clone(), port }, &whose)
+        };
+        // All three, so that each that is taken is named.
+        let (ws, grpc, http) = (at(0, "WebSocket"), at(1, "gRPC"), at(2, "HTTP"));
+        Some(connect_node::Listeners { ws: ws?, grpc: grpc?, http: http? })
+    }
+
+    fn failure(self) -> anyhow::Error {
+        let tip = "`pushctl dev --grpc-addr 127.0.0.1:0 --http-addr 127.0.0.1:0 --ws-addr 127.0.0.1:0` takes free \
+                   ports and says which";
+        with_tip(anyhow::anyhow!("{}", self.problems.join("\n")), tip)
+    }
 }
 
 fn node_addresses((index, node): (usize, &connect_node::Listeners)) -> io::Result<NodeAddresses> {
@@ -84,8 +120,4 @@ fn loopback(flag: &'static str, text: &str) -> anyhow::Result<Addr> {
          reached from elsewhere, start push-manager and connect-node"
     );
     Err(Misuse(text).into())
-}
-
-fn listen(flag: &'static str, addr: &Addr) -> anyhow::Result<TcpListener> {
-    Ok(bind(flag, addr)?)
 }

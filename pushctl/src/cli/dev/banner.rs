@@ -42,7 +42,7 @@ const DEFAULT_WS: &str = "127.0.0.1:8000";
 const DEFAULT_GRPC: &str = "127.0.0.1:9000";
 
 /// How this program was started, as far as it can be started the same way again.
-fn own_name() -> String {
+pub(super) fn own_name() -> String {
     let name = std::env::args().next().unwrap_or_else(|| "pushctl".to_owned());
     // Found through PATH, it is there for the next one, too.
     if !name.contains('/') || Path::new(&name).exists() { name } else { "pushctl".to_owned() }

@@ -9,7 +9,7 @@ use axum::response::{
 use futures::{Stream, StreamExt as _, stream};
 use pushcast_common::shutdown::Shutdown;
 use serde::Serialize;
-use tokio::sync::{broadcast, broadcast::error::RecvError, watch};
+use tokio::sync::{Notify, broadcast, broadcast::error::RecvError, watch};
 
 /// Events kept for a page that is slow; it loses the oldest beyond, and is told the state anew soon.
 const EVENTS_KEPT: usize = 1024;
@@ -30,11 +30,16 @@ pub(super) struct Feed {
     events: broadcast::Sender<Told>,
     /// The last `fleet`, for a page that comes.
     fleet: watch::Sender<Option<Arc<str>>>,
+    opened: Arc<Notify>,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { events: broadcast::Sender::new(EVENTS_KEPT), fleet: watch::Sender::new(None) }
+        Self {
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            fleet: watch::Sender::new(None),
+            opened: Arc::default(),
+        }
     }
 }
 
@@ -42,6 +47,13 @@ impl Feed {
     /// Whether any page is open.
     pub(super) fn is_watched(&self) -> bool {
         self.events.receiver_count() > 0
+    }
+
+    /// Resolves when a page is open. For one caller. Cancel-safe.
+    pub(super) async fn watched(&self) {
+        while !self.is_watched() {
+            self.opened.notified().await;
+        }
     }
 
     /// Tells every page.
@@ -71,6 +83,7 @@ impl Feed {
         shutdown: Shutdown,
     ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
         let events = self.events.subscribe();
+        self.opened.notify_one();
         let now = self.fleet.borrow().clone().map(|data| Told { event: "fleet", data });
         let later = stream::unfold(events, |mut events| async move {
             loop {

@@ -52,8 +52,9 @@ impl Fleet {
 
         let tracer = Tracer::new(TRACED_PER_SECOND);
         let feed = Feed::default();
-        let observer = observer::Observer::new(&addresses, tracer.subscribe(), feed.clone())?;
-        let extras = Extras { pages: page::router(feed, shutdown.clone()), tracer: Some(tracer) };
+        let observer = observer::Observer::new(&addresses, tracer.clone(), feed.clone())?;
+        let pages = page::router(feed, shutdown.clone());
+        let extras = Extras { pages, local_pages_only: true, tracer: Some(tracer) };
         let manager_stop = Shutdown::new();
         let (config, stop, shared) =
             (push_manager::Config::default(), manager_stop.clone(), registry.clone());
@@ -71,6 +72,7 @@ impl Fleet {
             let config = connect_node::Config {
                 node_id: Some(address.id.clone()),
                 drain_spread: DRAIN_SPREAD,
+                local_pages_only: true,
                 ..connect_node::Config::local()
             };
             let (id, left) = (address.id.clone(), Arc::clone(&left));

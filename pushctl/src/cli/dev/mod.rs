@@ -41,7 +41,8 @@ pub(super) async fn run(arguments: DevArguments) -> anyhow::Result<()> {
         () = shutdown.begun() => Ok(()),
     };
     if started.is_ok() && !shutdown.is_begun() {
-        print(&banner::text(fleet.addresses(), &arguments))?;
+        // The fleet runs on, whoever reads this.
+        let _unread = print(&banner::text(fleet.addresses(), &arguments));
     }
     let ended = match started {
         Ok(()) => fleet.live(&shutdown).await,

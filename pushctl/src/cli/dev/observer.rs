@@ -4,7 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use futures::future::join_all;
-use push_manager::trace::{Traced, TracedTarget};
+use push_manager::trace::{Traced, TracedTarget, Tracer};
 use pushcast_common::telemetry;
 use pushcast_proto::connectnode::v1::{
     Connection, QueryRequest, connect_node_service_client::ConnectNodeServiceClient, query_request::About,
@@ -16,11 +16,11 @@ use pushctl::{
 use serde_json::{Value, json};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tonic::transport::{Channel, Endpoint};
 
-use super::{addresses::Addresses, feed::Feed};
+use super::{addresses::Addresses, banner, feed::Feed};
 
 /// How often the fleet is looked at while a page is open: what somebody does shows at once.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -31,77 +31,88 @@ const LOOKS_PER_FIGURES: u32 = 2;
 /// People of one node that a page is told of.
 const PEOPLE_SHOWN: u32 = 60;
 
+/// A node that says nothing for this long is shown without its people.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
 /// Characters of a text that a page is told of.
 const TEXT_SHOWN: usize = 120;
 
 pub(super) struct Observer {
     feed: Feed,
-    traced: broadcast::Receiver<Traced>,
+    tracer: Tracer,
     addresses: Addresses,
     manager: PushClient,
     nodes: HashMap<String, ConnectNodeServiceClient<Channel>>,
-    /// The newest push that was told of or counted as skipped.
-    known_up_to: u64,
-    /// Pushes before it that were not traced, and of which pages have not been told yet.
-    skipped: u64,
-    /// Nobody watched until now: what was skipped concerns no page.
-    is_first_look: bool,
-    scraped: (Instant, Sample),
 }
 
 impl Observer {
-    pub(super) fn new(
-        addresses: &Addresses,
-        traced: broadcast::Receiver<Traced>,
-        feed: Feed,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn new(addresses: &Addresses, tracer: Tracer, feed: Feed) -> anyhow::Result<Self> {
         let mut nodes = HashMap::new();
         for node in &addresses.nodes {
             let channel = Endpoint::from_shared(format!("http://{}", node.grpc))?.connect_lazy();
             nodes.insert(node.id.clone(), ConnectNodeServiceClient::new(channel));
         }
-        Ok(Self {
-            feed,
-            traced,
-            manager: PushClient::new(&addresses.grpc.to_string())?,
-            addresses: addresses.clone(),
-            nodes,
-            known_up_to: 0,
-            skipped: 0,
-            is_first_look: true,
-            scraped: (Instant::now(), scrape()),
-        })
+        let manager = PushClient::new(&addresses.grpc.to_string())?;
+        Ok(Self { feed, tracer, addresses: addresses.clone(), manager, nodes })
     }
 
-    /// Never returns; drop it at the end.
-    pub(super) async fn run(mut self) {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut n_looks = 0_u32;
+    /// Never returns; drop it at the end. Looks at nothing while nobody watches.
+    pub(super) async fn run(self) {
         loop {
-            tokio::select! {
-                traced = self.traced.recv() => match traced {
-                    Ok(traced) => self.tell_traced(&traced),
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return std::future::pending().await,
-                },
-                _ = looks.tick(), if self.feed.is_watched() => {
-                    self.look().await;
-                    n_looks = n_looks.wrapping_add(1);
-                    if n_looks.is_multiple_of(LOOKS_PER_FIGURES) {
-                        self.tell_figures();
+            self.feed.watched().await;
+            let mut watch = Watch::begin(&self).await;
+            let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut n_looks = 0_u32;
+            while self.feed.is_watched() {
+                tokio::select! {
+                    traced = watch.traced.recv() => match traced {
+                        Ok(traced) => watch.tell_traced(&traced),
+                        Err(RecvError::Lagged(_)) => {}
+                        // The manager has ended, and with it all there is to watch.
+                        Err(RecvError::Closed) => return std::future::pending().await,
+                    },
+                    _ = looks.tick() => {
+                        watch.look().await;
+                        n_looks = n_looks.wrapping_add(1);
+                        if n_looks.is_multiple_of(LOOKS_PER_FIGURES) {
+                            watch.tell_figures();
+                        }
                     }
                 }
-                // A page that comes is looked for as often as the fleet would be.
-                () = tokio::time::sleep(LOOK_EVERY), if !self.feed.is_watched() => self.is_first_look = true,
             }
         }
+    }
+}
+
+/// From the first page that is opened to the last one that is closed.
+struct Watch<'a> {
+    observer: &'a Observer,
+    feed: &'a Feed,
+    traced: broadcast::Receiver<Traced>,
+    /// The newest push that was told of or counted as skipped.
+    known_up_to: u64,
+    /// Pushes before it that were not traced, and of which pages have not been told yet.
+    skipped: u64,
+    scraped: (Instant, Sample),
+}
+
+impl<'a> Watch<'a> {
+    async fn begin(observer: &'a Observer) -> Self {
+        let traced = observer.tracer.subscribe();
+        let scraped = (Instant::now(), scrape());
+        let mut watch =
+            Self { observer, feed: &observer.feed, traced, known_up_to: u64::MAX, skipped: 0, scraped };
+        // What was pushed before concerns no page: it is known, and nobody is told.
+        let newest = watch.look().await;
+        watch.known_up_to = newest.unwrap_or(0);
+        watch
     }
 
     fn tell_traced(&mut self, traced: &Traced) {
         match traced {
             Traced::Accepted(push) => {
-                self.skipped += push.seq.saturating_sub(self.known_up_to + 1);
+                self.skipped += push.seq.saturating_sub(self.known_up_to.saturating_add(1));
                 self.known_up_to = self.known_up_to.max(push.seq);
                 let text = std::str::from_utf8(&push.content).ok();
                 self.feed.tell(
@@ -131,11 +142,12 @@ impl Observer {
         }
     }
 
-    async fn look(&mut self) {
-        // A manager that is stopping does not answer; pages then learn that from their feed ending.
-        let Ok(listed) = self.manager.nodes().await else { return };
+    /// Tells of the fleet as it is now; returns the newest seq. A manager that is stopping does not answer; pages
+    /// then learn that from their feed ending.
+    async fn look(&mut self) -> Option<u64> {
+        let listed = self.observer.manager.nodes().await.ok()?;
         let people: HashMap<String, Vec<Connection>> =
-            join_all(self.nodes.iter().map(sample)).await.into_iter().collect();
+            join_all(self.observer.nodes.iter().map(sample)).await.into_iter().collect();
         let none = Vec::new();
         let nodes: Vec<Value> = listed
             .nodes
@@ -159,14 +171,16 @@ impl Observer {
             "manager": {
                 "id": listed.manager_id,
                 "version": env!("CARGO_PKG_VERSION"),
-                "grpc_addr": self.addresses.grpc,
-                "http_addr": self.addresses.http,
+                "grpc_addr": self.observer.addresses.grpc,
+                "http_addr": self.observer.addresses.http,
                 "newest_seq": listed.newest_seq,
+                "pushctl": banner::own_name(),
             },
             "nodes": nodes,
             "silent_nodes": listed.silent_nodes,
         }));
         self.tell_skipped(listed.newest_seq);
+        Some(listed.newest_seq)
     }
 
     fn tell_skipped(&mut self, newest_seq: u64) {
@@ -177,8 +191,7 @@ impl Observer {
         let after = newest_seq.saturating_sub(self.known_up_to);
         self.known_up_to += after;
         let skipped = std::mem::take(&mut self.skipped) + after;
-        let concerns_nobody = std::mem::take(&mut self.is_first_look);
-        if skipped > 0 && !concerns_nobody {
+        if skipped > 0 {
             self.feed.tell("skipped", &json!({ "pushes": skipped }));
         }
     }
@@ -215,8 +228,11 @@ fn scrape() -> Sample {
 async fn sample((id, client): (&String, &ConnectNodeServiceClient<Channel>)) -> (String, Vec<Connection>) {
     let request =
         QueryRequest { about: Some(About::Anyone(true)), limit: PEOPLE_SHOWN, ..QueryRequest::default() };
-    let answer = client.clone().query(request).await;
-    (id.clone(), answer.map(|answer| answer.into_inner().matches).unwrap_or_default())
+    let mut client = client.clone();
+    // A node that stands still must not keep the others from being shown.
+    let answer = timeout(ANSWER_WITHIN, client.query(request)).await;
+    let matches = answer.ok().and_then(Result::ok).map(|answer| answer.into_inner().matches);
+    (id.clone(), matches.unwrap_or_default())
 }
 
 fn person(connection: &Connection) -> Value {
