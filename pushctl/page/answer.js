@@ -1,6 +1,6 @@
 // The answer to a push of this page, as the server gave it.
 
-import { counted, people, percent, short } from "./words.js";
+import { connections, counted, few, percent, short } from "./words.js";
 
 const place = document.getElementById("answer-text");
 
@@ -14,17 +14,13 @@ const EXPLAINED = {
 };
 
 export function showAnswer(answer, took) {
-  const { nodes, delivered_nodes: delivered, recipients } = answer;
-  const headline =
-    recipients === 0
-      ? `Nobody is connected for it. ${counted(nodes, "node", "nodes")} filtered it.`
-      : `Reached ${people(recipients)} on ${delivered} of ${counted(nodes, "node", "nodes")}.`;
+  const { nodes, delivered_nodes: delivered } = answer;
   const list = element("dl");
   for (const [name, title] of Object.entries(EXPLAINED)) {
     list.append(pair(name, title, valueOf(answer[name]), name === "message_id" ? "wide" : ""));
   }
   place.replaceChildren(
-    element("p", "headline", headline),
+    element("p", "headline", headlineOf(answer)),
     bar(delivered, nodes),
     list,
     element("p", "hint", `Answered in ${short(took)} ms; the picture shows it in slow motion.`),
@@ -41,6 +37,17 @@ export function showError({ code, message, fields }) {
     lines.push(list);
   }
   place.replaceChildren(...lines);
+}
+
+function headlineOf({ nodes, acked, delivered_nodes: delivered, recipients, pending_nodes: pending }) {
+  const fleet = counted(nodes, "node", "nodes");
+  const late =
+    pending.length === 0 ? "" : ` ${few(pending)} ${pending.length === 1 ? "has" : "have"} not answered yet.`;
+  if (nodes === 0) return "There is no node to send it to.";
+  if (recipients > 0) return `Reached ${connections(recipients)} on ${delivered} of ${fleet}.${late}`;
+  if (acked === 0) return `Sent to ${fleet}.${late}`;
+  const nobody = acked < nodes ? "Nobody so far." : "Nobody is connected for it.";
+  return `${nobody} ${counted(acked, "node", "nodes")} filtered it.${late}`;
 }
 
 function valueOf(value) {

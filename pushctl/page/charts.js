@@ -3,7 +3,7 @@
 import { Line } from "./line.js";
 import { atNextFrame } from "./frames.js";
 import { setText } from "./keyed.js";
-import { people, percent, short, whole } from "./words.js";
+import { percent, short, whole } from "./words.js";
 
 const SECONDS = 90;
 
@@ -29,9 +29,9 @@ const CHARTS = [
     title: "deliveries/s",
     lines: ["deliveries_per_s"],
     format: rate,
-    label: "each push",
+    label: "each push to",
     note: (figures) => eachPush(figures),
-    metric: "connect_node_delivered_messages_total: messages placed in people's connections, per second",
+    metric: "connect_node_delivered_messages_total: messages placed in connections, per second",
   },
   {
     title: "efficiency",
@@ -60,11 +60,12 @@ const CHARTS = [
 ];
 
 function eachPush({ pushes_per_s: pushes, deliveries_per_s: deliveries }) {
-  return pushes > 0 ? people(Math.round(deliveries / pushes)) : NONE;
+  return pushes > 0 ? whole(Math.round(deliveries / pushes)) : NONE;
 }
 
 export class Charts {
   #history = [];
+  #addedAt = 0;
   #charts = CHARTS.map((chart) => createChart(chart));
 
   constructor(place) {
@@ -72,8 +73,13 @@ export class Charts {
   }
 
   add(figures) {
+    // Of seconds without figures, while the page was hidden or the server gone, nothing is known: a gap.
+    const now = performance.now();
+    const missed = Math.min(Math.floor((now - this.#addedAt) / 1_000) - 1, SECONDS);
+    if (this.#history.length > 0) for (let i = 0; i < missed; i += 1) this.#history.push({});
+    this.#addedAt = now;
     this.#history.push(figures);
-    if (this.#history.length > SECONDS) this.#history.shift();
+    this.#history.splice(0, this.#history.length - SECONDS);
     atNextFrame(this.#draw);
   }
 
@@ -85,7 +91,7 @@ export class Charts {
   #draw = () => {
     const newest = this.#history.at(-1);
     for (const { chart, line, large, small } of this.#charts) {
-      const series = chart.lines.map((member) => this.#history.map((figures) => figures[member]));
+      const series = chart.lines.map((member) => this.#history.map((figures) => figures[member] ?? null));
       line.draw(series, SECONDS, chart.top);
       const [first, second] = series.map((values) => textOf(values.at(-1), chart.format));
       setText(large, first);

@@ -9,13 +9,14 @@ const NODE = "ws://127.0.0.1:8000/ws";
 export function showCommands({ manager, nodes }) {
   if (manager === null) return;
   const node = nodes[0]?.ws_url ?? NODE;
+  const pushctl = manager.pushctl ?? "pushctl";
   const lines = [
     { id: "curl", text: `curl -d hello http://${manager.http_addr}/v1/rooms/room-001/push` },
     {
       id: "push",
-      text: `target/debug/pushctl push room room-001 hello${option("--manager", manager.grpc_addr, MANAGER)}`,
+      text: `${pushctl} push room room-001 hello${option("--manager", manager.grpc_addr, MANAGER)}`,
     },
-    { id: "listen", text: `target/debug/pushctl listen --rooms room-001${option("--url", node, NODE)}` },
+    { id: "listen", text: `${pushctl} listen --rooms room-001${option("--url", node, NODE)}` },
   ];
   reconcile(document.getElementById("commands"), lines, {
     key: ({ id }) => id,

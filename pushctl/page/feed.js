@@ -10,12 +10,15 @@ const LONGEST_RETRY_MS = 3_000;
 /**
  * Passes on the events of the stream as CustomEvents with the data as `detail`; beside them `live` when the
  * stream stands and `lost` when it is gone. It comes back by itself: EventSource alone would not after every
- * error.
+ * error. A page that nobody sees has no stream: a browser opens six connections to a server, for all of its
+ * tabs together, and the seventh tab would wait for ever.
  */
 export class Feed extends EventTarget {
   #url;
   #source = null;
   #live = false;
+  /** Whether what comes next is the first since somebody looks again. */
+  #isBack = false;
   #heardAt = 0;
   #failures = 0;
 
@@ -27,18 +30,19 @@ export class Feed extends EventTarget {
   open() {
     this.#connect();
     setInterval(() => this.#checkSilence(), SILENCE_MS / 3);
-    // Whoever looks at the page again should not wait for a try.
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden && this.#source === null) this.#connect();
+      if (document.hidden) this.#rest();
+      else this.#connect();
     });
   }
 
+  /** Whether the server is there; of a page that nobody sees, whether it was when somebody last did. */
   get isLive() {
     return this.#live;
   }
 
   #connect() {
-    this.#source?.close();
+    if (document.hidden || this.#source !== null) return;
     const source = new EventSource(this.#url);
     this.#source = source;
     this.#heardAt = performance.now();
@@ -46,10 +50,17 @@ export class Feed extends EventTarget {
     source.addEventListener("error", () => this.#lose(source));
   }
 
+  #rest() {
+    this.#source?.close();
+    this.#source = null;
+    this.#isBack = true;
+  }
+
   #take(name, data) {
     this.#heardAt = performance.now();
-    if (!this.#live) {
+    if (!this.#live || this.#isBack) {
       this.#live = true;
+      this.#isBack = false;
       this.#failures = 0;
       this.#tell("live");
     }
@@ -68,12 +79,7 @@ export class Feed extends EventTarget {
     this.#tell("lost");
     const ceiling = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, LONGEST_RETRY_MS);
     this.#failures += 1;
-    setTimeout(
-      () => {
-        if (this.#source === null) this.#connect();
-      },
-      ceiling * (0.5 + Math.random() / 2),
-    );
+    setTimeout(() => this.#connect(), ceiling * (0.5 + Math.random() / 2));
   }
 
   #tell(name, detail) {

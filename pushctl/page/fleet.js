@@ -7,6 +7,9 @@ export class Fleet {
   manager = null;
   nodes = [];
   #silent = new Set();
+  /** The newest message at the last look, and by node id how many were missing there at two looks. */
+  #looked = { manager: null, newest: 0 };
+  #behind = new Map();
 
   take({ manager, nodes, silent_nodes: silent }) {
     // Sorted once here, not whenever they are drawn.
@@ -17,6 +20,25 @@ export class Fleet {
 
   node(id) {
     return this.nodes.find((node) => node.node_id === id);
+  }
+
+  /**
+   * Takes note of who is behind; called every second. A message that is just on its way makes no node lag, one
+   * that was on its way at the look before does.
+   */
+  look() {
+    if (this.manager === null) return;
+    const { id, newest_seq: newest } = this.manager;
+    const before = this.#looked.manager === id ? this.#looked.newest : 0;
+    this.#behind = new Map(
+      this.nodes.map(({ node_id: node, lag }) => [node, Math.max(before - (newest - lag), 0)]),
+    );
+    this.#looked = { manager: id, newest };
+  }
+
+  /** How many messages the node is behind with that it should have had at the last look. */
+  behind(node) {
+    return this.#behind.get(node.node_id) ?? 0;
   }
 
   /** Whether the node did not answer when it was asked who is there. */

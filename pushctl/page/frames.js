@@ -12,5 +12,12 @@ export function atNextFrame(draw) {
 function drawAll(now) {
   const due = [...waiting];
   waiting.clear();
-  for (const draw of due) draw(now);
+  for (const draw of due) {
+    // One that fails is told of; the others are drawn nevertheless.
+    try {
+      draw(now);
+    } catch (error) {
+      reportError(error);
+    }
+  }
 }

@@ -51,7 +51,11 @@ feed.addEventListener("fleet", ({ detail }) => {
   joinForm.refresh();
   showCommands(fleet);
 });
-feed.addEventListener("figures", ({ detail }) => charts.add(detail));
+feed.addEventListener("figures", ({ detail }) => {
+  charts.add(detail);
+  fleet.look();
+  stage.refresh();
+});
 feed.addEventListener("push", ({ detail }) => {
   messages.add(detail);
   if (!flights.start(detail)) sampling.skip(1);

@@ -2,7 +2,7 @@
 
 import { reconcile, setText } from "./keyed.js";
 import { atNextFrame } from "./frames.js";
-import { contentOf, counted, people, percent, targetOf, whole } from "./words.js";
+import { connections, contentOf, counted, percent, targetOf, whole } from "./words.js";
 
 const KEPT = 50;
 /** The heading of a larger fleet would be longer than the list is wide. */
@@ -57,7 +57,7 @@ export class Messages {
   #draw = () => {
     const nodes = this.#messages[0]?.push.nodes ?? [];
     const notes = [
-      nodes.length > 0 && nodes.length <= NODES_NAMED ? `people on ${nodes.join(" · ")}` : "",
+      nodes.length > 0 && nodes.length <= NODES_NAMED ? `connections on ${nodes.join(" · ")}` : "",
       this.#unlisted > 0 ? `${whole(this.#unlisted)} more not listed` : "",
     ];
     setText(document.getElementById("messages-note"), notes.filter(Boolean).join(", "));
@@ -74,7 +74,7 @@ export class Messages {
     const nodes = counts.filter((count) => count > 0).length;
     setText(
       document.getElementById("spoken"),
-      `Message ${push.seq} to ${targetOf(push.target)} reached ${people(reached)} ` +
+      `Message ${push.seq} to ${targetOf(push.target)} reached ${connections(reached)} ` +
         `on ${nodes} of ${counted(acks.size, "node", "nodes")}.`,
     );
   }

@@ -3,7 +3,7 @@
 import { atNextFrame } from "./frames.js";
 import { isFor } from "./fleet.js";
 import { fromTemplate, reconcile, setText } from "./keyed.js";
-import { contentOfFrame, counted, people as peopleText, whole } from "./words.js";
+import { connections, contentOfFrame, counted, whole } from "./words.js";
 
 /** More people from elsewhere than this are drawn as beads without their names. */
 const NAMED = 12;
@@ -31,16 +31,16 @@ export class NodeCard {
     add.addEventListener("click", () => hooks.add(nodeId));
   }
 
-  update(node, crowd, isSilent) {
+  update(node, crowd, { isSilent, behind }) {
     const linked = node.link === "linked";
     const state = isSilent ? "no answer" : linked ? node.state : `${node.state}, link ${node.link}`;
-    setText(this.#head.querySelector(".state"), node.lag > 0 ? `${state}, ${whole(node.lag)} behind` : state);
+    setText(this.#head.querySelector(".state"), behind > 0 ? `${state}, ${whole(behind)} behind` : state);
     this.element.dataset.well = String(!isSilent && linked && node.state === "ready");
-    const sample = `showing ${whole(crowd.drawn)} of ${peopleText(crowd.all)}`;
+    const sample = `showing ${whole(crowd.drawn)} of ${connections(crowd.all)}`;
     const rooms = counted(crowd.rooms, "room", "rooms");
     setText(
       this.element.querySelector(".caption"),
-      `${crowd.isSample ? sample : peopleText(crowd.all)}, ${rooms}`,
+      `${crowd.isSample ? sample : connections(crowd.all)}, ${rooms}`,
     );
     this.element.classList.toggle("crowded", crowd.others > NAMED);
     this.#drawn.clear();
@@ -117,7 +117,7 @@ export class NodeCard {
   #showVerdict = () => {
     const badge = this.#head.querySelector(".verdict");
     const filtered = this.#verdict === 0;
-    setText(badge, filtered ? "nobody here" : `to ${peopleText(this.#verdict)}`);
+    setText(badge, filtered ? "nobody here" : `to ${connections(this.#verdict)}`);
     badge.dataset.filtered = String(filtered);
     for (const running of badge.getAnimations()) running.cancel();
     badge.animate([{ opacity: 1 }, { opacity: 1, offset: 0.8 }, { opacity: 0 }], VERDICT_MS);

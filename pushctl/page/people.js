@@ -7,6 +7,8 @@ import { Person } from "./person.js";
 export const MOST_PEOPLE = 60;
 const LIFE_CHECK_MS = 5_000;
 const MESSAGES_KEPT = 8;
+/** After this long without a word of it, the fleet will not tell of a connection again. */
+const FORGET_MS = 30_000;
 
 /** The six of the project's first drawing: which of the nodes, which room. */
 const DRAWING = [
@@ -20,8 +22,11 @@ const DRAWING = [
 
 /** Tells of `changed` (who is in, in which state) and `arrived` (what they got). */
 export class People extends EventTarget {
-  /** Ids that are or were of this page: the fleet may still tell of one that has just left. */
-  ownIds = new Set();
+  /**
+   * Ids of connections that are or were of this page, each with when it last was one of the fleet: that may
+   * still tell of one that has just left.
+   */
+  ownIds = new Map();
   #people = new Set();
   #fleet;
   #delay;
@@ -37,6 +42,7 @@ export class People extends EventTarget {
     this.#delay = delay;
     setInterval(() => {
       for (const person of this.#people) person.checkLife();
+      this.#forgetIds();
     }, LIFE_CHECK_MS);
   }
 
@@ -67,15 +73,15 @@ export class People extends EventTarget {
     return person;
   }
 
-  /** Puts in the drawing's six, or as many as there is room for, under names that nobody has. */
+  /** Puts in the drawing's six, or as many as there is room for, under names that nobody has; says whom. */
   fill() {
     const nodes = this.#fleet.nodes;
-    if (nodes.length === 0) return 0;
+    if (nodes.length === 0) return [];
     const names = this.freeNames(DRAWING.length);
-    const added = DRAWING.filter(([node, room], i) =>
+    const added = DRAWING.map(([node, room], i) =>
       this.add(names[i], [room], nodes[node % nodes.length].node_id),
     );
-    return added.length;
+    return added.filter((person) => person !== undefined);
   }
 
   remove(person) {
@@ -105,8 +111,18 @@ export class People extends EventTarget {
   }
 
   #changed(person) {
-    if (person.connectionId !== null) this.ownIds.add(person.connectionId);
+    if (person.connectionId !== null) this.ownIds.set(person.connectionId, performance.now());
     this.dispatchEvent(new Event("changed"));
+  }
+
+  #forgetIds() {
+    const now = performance.now();
+    const present = [...this.#people, ...this.#fleet.people()];
+    const known = new Set(present.map((person) => person.connectionId ?? person.connection_id));
+    for (const [id, since] of this.ownIds) {
+      if (known.has(id)) this.ownIds.set(id, now);
+      else if (now - since > FORGET_MS) this.ownIds.delete(id);
+    }
   }
 
   #arrived(person, push) {

@@ -1,10 +1,12 @@
 // One person of this page: a WebSocket client of a connect-node, as proto/README.md describes it.
 
-import { isFinal, waitAfter } from "./reconnect.js";
+import { GOOD_WHILE_MS, isFinal, waitAfter } from "./reconnect.js";
 import { Seen } from "./seen.js";
 
 const SUBPROTOCOL = "pushcast.v1.json";
 const CONNECT_ID = 1;
+/** A node that has not let somebody in by then is tried anew. */
+const CONNECT_WITHIN_MS = 10_000;
 
 /**
  * `state` is "connecting", "open", "waiting" (for the next try) or "ended" (for good; `reason` says why).
@@ -25,6 +27,7 @@ export class Person {
   #retry = null;
   #nextId = CONNECT_ID + 1;
   #requests = new Map();
+  #openedAt = 0;
   #heardAt = 0;
   #heartbeatMs = Infinity;
 
@@ -68,10 +71,10 @@ export class Person {
     this.#become("ended");
   }
 
-  /** Takes a connection on which nothing came for two heartbeats for dead. */
+  /** Takes a connection for dead on which nothing came for two heartbeats, or that does not come about. */
   checkLife() {
-    const silent = performance.now() - this.#heardAt;
-    if (this.state !== "open" || silent <= 2 * this.#heartbeatMs + 1_000) return;
+    const most = { open: 2 * this.#heartbeatMs + 1_000, connecting: CONNECT_WITHIN_MS }[this.state];
+    if (most === undefined || performance.now() - this.#heardAt <= most) return;
     const socket = this.#socket;
     this.#socket = null;
     socket.close();
@@ -117,7 +120,7 @@ export class Person {
     this.userId = connected.user_id;
     this.rooms = connected.rooms ?? [];
     this.#heartbeatMs = connected.heartbeat_ms;
-    this.#failures = 0;
+    this.#openedAt = performance.now();
     this.reason = "";
     this.#become("open");
   }
@@ -143,6 +146,8 @@ export class Person {
   #closed(code) {
     this.#socket = null;
     this.#refuseRequests("the connection broke");
+    const lasted = performance.now() - this.#openedAt;
+    if (this.state === "open" && lasted >= GOOD_WHILE_MS) this.#failures = 0;
     if (isFinal(code)) {
       this.reason ||= `closed with ${code}`;
       this.#become("ended");

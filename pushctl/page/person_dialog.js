@@ -86,6 +86,7 @@ export class PersonDialog {
 
   #enter() {
     const room = byId("person-room").value.trim();
+    if (room === "") return setText(byId("person-said"), "A room needs a name.");
     this.#say(
       this.#person.enter(room).then(() => {
         byId("person-room").value = "";

@@ -70,7 +70,7 @@ export class PushForm {
   }
 
   #target() {
-    const typed = byId("target").value;
+    const typed = byId("target").value.trim();
     if (this.#kind === "users")
       return {
         kind: "users",
@@ -79,6 +79,6 @@ export class PushForm {
           .map((id) => id.trim())
           .filter(Boolean),
       };
-    return { kind: this.#kind, ids: [typed] };
+    return { kind: this.#kind, ids: this.#kind === "everyone" ? [] : [typed] };
   }
 }

@@ -4,6 +4,11 @@ const FIRST_MS = 500;
 const LONGEST_MS = 20_000;
 /** After a close by which the node asks for it, the first try waits up to this long. */
 const ASKED_MS = 1_000;
+/**
+ * A connection that stood this long was a good one, and the failures before it are forgotten. A node that
+ * lets people in only to throw them out again would otherwise be tried anew without any back-off.
+ */
+export const GOOD_WHILE_MS = 10_000;
 
 const SERVICE_RESTART = 1012;
 const MOVED = 4003;

@@ -7,6 +7,7 @@ const STEPS = 32;
 /** How far left of the nodes the common line of a narrow screen runs. */
 const TRUNK = 10;
 const CORNER = 8;
+const OUT_OF_SIGHT = { x: -100, y: -100 };
 
 export class Routes {
   toManager = [];
@@ -57,8 +58,9 @@ export class Routes {
   }
 }
 
-/** Where a flight is that has gone this part of its way. */
+/** Where a flight is that has gone this part of its way; out of sight as long as the line is not laid. */
 export function pointAt(points, progress) {
+  if (points.length === 0) return OUT_OF_SIGHT;
   const place = Math.min(Math.max(progress, 0), 1) * (points.length - 1);
   const before = points[Math.floor(place)];
   const after = points[Math.ceil(place)];

@@ -5,7 +5,7 @@ import { atNextFrame } from "./frames.js";
 import { reconcile, setText } from "./keyed.js";
 import { NodeCard } from "./node_card.js";
 import { Routes } from "./routes.js";
-import { counted, people as peopleText, whole } from "./words.js";
+import { connections, counted, whole } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -46,7 +46,10 @@ export class Stage {
       key: (node) => node.node_id,
       create: (node) => this.#createCard(node.node_id),
       update: (_, node) => {
-        this.#cards.get(node.node_id).update(node, crowds.get(node.node_id), this.#fleet.isSilent(node));
+        this.#cards.get(node.node_id).update(node, crowds.get(node.node_id), {
+          isSilent: this.#fleet.isSilent(node),
+          behind: this.#fleet.behind(node),
+        });
       },
     });
     this.#forgetCards(new Set(crowds.keys()));
@@ -55,7 +58,7 @@ export class Stage {
 
   #drawTotals(crowds) {
     const all = crowds.reduce((sum, crowd) => sum + crowd.all, 0);
-    setText(byId("totals"), `${counted(crowds.length, "node", "nodes")}, ${peopleText(all)}`);
+    setText(byId("totals"), `${counted(crowds.length, "node", "nodes")}, ${connections(all)}`);
     byId("fill").classList.toggle("strong", all === 0);
   }
 

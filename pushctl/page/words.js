@@ -2,6 +2,8 @@
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
+/** More names than this are counted: the rest of the line has to be seen, too. */
+const NAMED = 3;
 
 export function whole(number) {
   return WHOLE.format(number);
@@ -20,8 +22,20 @@ export function counted(number, one, many) {
   return `${whole(number)} ${number === 1 ? one : many}`;
 }
 
-export function people(number) {
-  return counted(number, "person", "people");
+/** What a node counts: somebody with two sockets is two of them. */
+export function connections(number) {
+  return counted(number, "connection", "connections");
+}
+
+/** The first names, and how many there are beside them: `more` of those are not in the list. */
+export function few(names, more = 0) {
+  const rest = Math.max(names.length - NAMED, 0) + more;
+  return names.slice(0, NAMED).join(", ") + (rest > 0 ? ` and ${whole(rest)} more` : "");
+}
+
+/** A name inside a sentence, which it cannot turn round by its own direction of writing. */
+export function isolated(name) {
+  return `\u2068${name}\u2069`;
 }
 
 /** Content as far as it can be read; `text` is null for bytes that are not text. */
@@ -35,7 +49,7 @@ export function contentOfFrame({ text, content }) {
 }
 
 export function targetOf({ kind, ids, more }) {
-  const names = ids.join(", ") + (more > 0 ? ` and ${whole(more)} more` : "");
+  const names = few(ids, more);
   switch (kind) {
     case "room":
       return `room ${names}`;

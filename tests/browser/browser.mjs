@@ -1,11 +1,22 @@
 // Chromium for the scripts of this directory, and everything it complains of.
 
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
 import { chromium } from "playwright-core";
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+// Chromium's sandbox refuses to work for root, as whom containers run.
+const ARGUMENTS = process.getuid() === 0 ? ["--no-sandbox"] : [];
 
 /** Waiting for a condition that does not come ends a test; it is no measure of anything. */
 const PATIENCE_MS = 60_000;
 
 export const DESKTOP = { viewport: { width: 1280, height: 800 } };
+export const TABLET = { viewport: { width: 1024, height: 768 }, hasTouch: true };
 export const PHONE = {
   viewport: { width: 390, height: 844 },
   hasTouch: true,
@@ -18,11 +29,7 @@ export const PHONE = {
  * failure.
  */
 export async function run(check) {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    // Chromium's sandbox refuses to work for root, as whom containers run.
-    args: process.getuid() === 0 ? ["--no-sandbox"] : [],
-  });
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
   try {
     await check(browser, ...process.argv.slice(2));
   } catch (error) {
@@ -34,11 +41,51 @@ export async function run(check) {
 }
 
 /**
+ * Runs a script as [`run`] does, in a window whose tabs hide each other: `check(context, url, ...rest)`. A
+ * browser that playwright starts itself takes every tab for the one in front.
+ */
+export async function runInWindow(check) {
+  const profile = await mkdtemp(join(tmpdir(), "pushcast-profile-"));
+  const window = spawn(
+    CHROMIUM,
+    [...ARGUMENTS, "--headless", "--remote-debugging-port=0", `--user-data-dir=${profile}`],
+    { stdio: ["ignore", "ignore", "pipe"] },
+  );
+  const ended = new Promise((done) => window.once("exit", done));
+  try {
+    const browser = await chromium.connectOverCDP(await addressOf(window), { noDefaults: true });
+    await check(browser.contexts()[0], ...process.argv.slice(2));
+  } catch (error) {
+    console.error(error);
+    process.exitCode = 1;
+  } finally {
+    window.kill("SIGKILL");
+    await ended;
+    await rm(profile, { recursive: true, force: true, maxRetries: 10 });
+  }
+}
+
+async function addressOf(window) {
+  for await (const line of createInterface({ input: window.stderr })) {
+    const listening = line.match(/DevTools listening on (ws:\S+)/);
+    if (listening !== null) {
+      window.stderr.resume();
+      return listening[1];
+    }
+  }
+  throw new Error("the browser ended before it listened");
+}
+
+/**
  * Opens the page with these options of a browser context. `complaints` collects what a visitor's console
  * would show: errors, warnings, uncaught exceptions, failed requests.
  */
 export async function open(browser, url, options) {
-  const context = await browser.newContext(options);
+  return openTab(await browser.newContext(options), url);
+}
+
+/** Opens the page in one more tab of a browser context. */
+export async function openTab(context, url) {
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   const complaints = [];

@@ -47,6 +47,35 @@ export async function expectNoSidewaysScrolling(page) {
   assert.ok(needed <= there, `the page is ${needed} wide on a screen of ${there}`);
 }
 
+/** On a desktop what one works with is in sight without scrolling. */
+export async function expectNothingHidden(page) {
+  const below = await page
+    .locator("#stage, #push, #answer, #join, .chart, .messages, .terminal")
+    .evaluateAll((parts) =>
+      parts.filter((part) => part.getBoundingClientRect().bottom > innerHeight).map((part) => part.className),
+    );
+  assert.deepEqual(below, []);
+}
+
+/** Nothing sticks out of the panel, card or dialog it belongs to, unless it is scrolled to or cut off there. */
+export async function expectInside(page) {
+  const outside = await page.locator(".panel, .box, .chart, dialog[open]").evaluateAll((panels) =>
+    panels.flatMap((panel) => {
+      const { left, right } = panel.getBoundingClientRect();
+      const isCut = (element) =>
+        element !== panel &&
+        (getComputedStyle(element).overflowX !== "visible" || isCut(element.parentElement));
+      return [...panel.querySelectorAll("*")]
+        .filter((element) => element.checkVisibility() && !element.closest(".unseen, svg, option"))
+        .filter((element) => element.parentElement === panel || !isCut(element.parentElement))
+        .map((element) => ({ element, box: element.getBoundingClientRect() }))
+        .filter(({ box }) => box.left < left - 1 || box.right > right + 1)
+        .map(({ element }) => element.outerHTML.slice(0, 120));
+    }),
+  );
+  assert.deepEqual(outside, []);
+}
+
 /** Everything that is pressed is large enough for a finger (WCAG 2.5.5: 44 by 44). */
 export async function expectFingerSized(page) {
   const small = await page
@@ -63,6 +92,8 @@ export async function expectFingerSized(page) {
 
 /** Computes the contrast of the main texts from their computed styles. */
 export async function expectContrast(page) {
+  // A colour may be on its way to another.
+  await page.waitForFunction(() => document.getAnimations().every(({ playState }) => playState !== "running"));
   const poor = await page.evaluate(
     ([texts, enough]) => {
       const pen = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", {

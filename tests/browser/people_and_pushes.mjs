@@ -1,22 +1,36 @@
 // Puts people in, pushes to each kind of target, and checks that exactly the right people got it, on a screen
-// of this size: `people_and_pushes.mjs URL desktop|phone FOLDER`; screenshots go to the folder.
+// of this size: `people_and_pushes.mjs URL desktop|tablet|phone FOLDER`; screenshots go to the folder.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
 
-import { DESKTOP, PHONE, open, run } from "./browser.mjs";
-import { expectContrast, expectFingerSized, expectNone, expectNoSidewaysScrolling } from "./complaints.mjs";
+import { DESKTOP, PHONE, TABLET, open, run } from "./browser.mjs";
+import {
+  expectContrast,
+  expectFingerSized,
+  expectInside,
+  expectNone,
+  expectNoSidewaysScrolling,
+  expectNothingHidden,
+} from "./complaints.mjs";
 import { arrived, counted, expectAnswer, fill, newest, people, push, putIn, reload } from "./visitor.mjs";
 
+const SCREENS = { desktop: DESKTOP, tablet: TABLET, phone: PHONE };
+
 await run(async (browser, url, size, folder) => {
-  const screen = size === "phone" ? PHONE : DESKTOP;
+  const screen = SCREENS[size];
   const { page, complaints } = await open(browser, url, { ...screen, colorScheme: "light" });
   await everyTarget(page);
+  await sixUsers(page);
   await oneCloser(page);
   await expectNoSidewaysScrolling(page);
-  if (size === "phone") {
+  await expectInside(page);
+  if (screen.hasTouch) {
     await expectFingerSized(page);
-    await page.screenshot({ path: join(folder, "phone.png"), fullPage: true });
+    await page.screenshot({ path: join(folder, `${size}.png`), fullPage: true });
+    await page.emulateMedia({ colorScheme: "dark" });
+    await expectContrast(page);
+    await page.screenshot({ path: join(folder, `${size}-dark.png`), fullPage: true });
   } else {
     await expectNothingHidden(page);
     await linesToCopy(page, url);
@@ -46,7 +60,7 @@ async function everyTarget(page) {
 
   const room = await push(page, "room", "room-001", "to the room", "chat/Message");
   expectAnswer(room, 2, 5);
-  assert.equal(room.headline, "Reached 5 people on 2 of 3 nodes.");
+  assert.equal(room.headline, "Reached 5 connections on 2 of 3 nodes.");
   await newest(page, ["room room-001", "to the room", "2 · 3 · –", "67 %"]);
   await arrived(page, { user1: 1, user2: 1, user3: 1, user4: 1, user5: 0, user6: 0, user7: 1 });
 
@@ -66,6 +80,24 @@ async function everyTarget(page) {
   // The last push reached all of them behind everything before it, so these counts are final.
   await arrived(page, { user1: 3, user2: 2, user3: 2, user4: 2, user5: 2, user6: 1, user7: 3 });
   assert.deepEqual(new Set((await people(page)).map(({ last }) => last)), new Set(["to all"]));
+}
+
+/** More users than a line has room for: the list counts the rest, the picture lights every one of them. */
+async function sixUsers(page) {
+  const six = ["user1", "user2", "user3", "user4", "user5", "user6"];
+  await page.evaluate(() => {
+    globalThis.lit = new Set();
+    const { animate } = Element.prototype;
+    Element.prototype.animate = function watched(...rest) {
+      const name = this.classList.contains("person") && this.querySelector(".name").textContent;
+      if (name) globalThis.lit.add(name);
+      return animate.apply(this, rest);
+    };
+  });
+  expectAnswer(await push(page, "users", six.join(", "), "to six"), 3, 6);
+  await newest(page, ["users user1, user2, user3 and 3 more", "to six", "2 · 2 · 2", "100 %"]);
+  await page.waitForFunction(() => globalThis.lit.size >= 6);
+  assert.deepEqual(await page.evaluate(() => [...globalThis.lit].sort()), six);
 }
 
 /** What the server refuses is said in its own words. */
@@ -112,16 +144,6 @@ async function oneCloser(page) {
   expectAnswer(await push(page, "user", "user1", "gone"), 0, 0);
 }
 
-/** On a desktop what one works with is in sight without scrolling. */
-async function expectNothingHidden(page) {
-  const below = await page
-    .locator("#stage, #push, #answer, #join, .chart, .messages, .terminal")
-    .evaluateAll((parts) =>
-      parts.filter((part) => part.getBoundingClientRect().bottom > innerHeight).map((part) => part.className),
-    );
-  assert.deepEqual(below, []);
-}
-
 /** The three lines name this fleet, and are copied as they stand. */
 async function linesToCopy(page, url) {
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
@@ -132,11 +154,10 @@ async function linesToCopy(page, url) {
     copied.push(await page.evaluate(() => navigator.clipboard.readText()));
   }
   assert.equal(copied[0], `curl -d hello ${url}v1/rooms/room-001/push`);
-  assert.match(copied[1], /^target\/debug\/pushctl push room room-001 hello --manager 127\.0\.0\.1:\d+$/);
-  assert.match(
-    copied[2],
-    /^target\/debug\/pushctl listen --rooms room-001 --url ws:\/\/127\.0\.0\.1:\d+\/ws$/,
-  );
+  // By the name that this pushctl was started under.
+  assert.match(copied[1], /^\S*pushctl push room room-001 hello --manager 127\.0\.0\.1:\d+$/);
+  assert.match(copied[2], /^\S*pushctl listen --rooms room-001 --url ws:\/\/127\.0\.0\.1:\d+\/ws$/);
+  assert.equal(copied[1].split(" ")[0], copied[2].split(" ")[0]);
 }
 
 /** Pushes by themselves, which the charts show, until they are switched off. */

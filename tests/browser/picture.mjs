@@ -21,10 +21,25 @@ await run(async (browser, url, file) => {
     await page.locator("#pulse").getByRole("radio", { name: rate }).check();
     await page.waitForTimeout(CHARTS_REACH_MS * share);
   }
-  await page.locator("#pulse").getByRole("radio", { name: "1/s" }).check();
+  await page.locator("#pulse").getByRole("radio", { name: "off" }).check();
   await page.locator("#sampling").waitFor({ state: "hidden" });
+  await page.waitForFunction(() => document.getAnimations().length === 0);
   await push(page, "room", "room-001", "good evening, everybody", "chat/Message");
-  // Half a second later it is on its way to the nodes.
-  await page.waitForTimeout(500);
+  await judged(page);
   await page.screenshot({ path: file });
 });
+
+/**
+ * Waits until all nodes say what they made of the message (the first two have somebody for it, the last nobody)
+ * and every figure is one of it.
+ */
+function judged(page) {
+  return page.waitForFunction(() => {
+    const verdicts = [...document.querySelectorAll(".verdict")];
+    const shown = verdicts.filter((verdict) => Number(getComputedStyle(verdict).opacity) > 0.9);
+    const figures = [...document.querySelectorAll(".chart strong")].map((figure) => figure.textContent);
+    return (
+      shown.map(({ dataset }) => dataset.filtered).join() === "false,false,true" && !figures.includes("–")
+    );
+  });
+}

@@ -37,7 +37,7 @@ export async function connected(page, count) {
 
 /** Waits until the server counts so many people in the whole fleet. */
 export async function counted(page, count) {
-  const text = `, ${count === 1 ? "1 person" : `${count.toLocaleString("en")} people`}`;
+  const text = `, ${count === 1 ? "1 connection" : `${count.toLocaleString("en")} connections`}`;
   await page.waitForFunction((end) => document.querySelector("#totals").textContent.endsWith(end), text);
 }
 

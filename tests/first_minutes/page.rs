@@ -83,6 +83,28 @@ async fn people_get_what_is_pushed_to_them_on_a_phone() {
 }
 
 #[tokio::test]
+async fn people_get_what_is_pushed_to_them_on_a_tablet() {
+    script_alone("people_and_pushes.mjs", &["tablet", folder().to_str().unwrap()]).await;
+}
+
+#[tokio::test]
+async fn the_longest_names_fit_on_every_screen() {
+    for size in ["desktop", "tablet", "phone"] {
+        script_alone("long_names.mjs", &[size, folder().to_str().unwrap()]).await;
+    }
+}
+
+#[tokio::test]
+async fn the_page_says_what_is_true_when_something_is_not_as_usual() {
+    script_alone("honest_words.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn modules_of_the_page_keep_their_word() {
+    script_alone("modules.mjs", &[]).await;
+}
+
+#[tokio::test]
 async fn everything_is_done_with_the_keyboard_alone() {
     script_alone("keyboard.mjs", &[]).await;
 }
@@ -90,6 +112,11 @@ async fn everything_is_done_with_the_keyboard_alone() {
 #[tokio::test]
 async fn the_page_is_opened_twice() {
     script_alone("two_tabs.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn seven_tabs_work_though_a_browser_has_six_connections() {
+    script_alone("tabs.mjs", &[]).await;
 }
 
 #[tokio::test]
@@ -101,7 +128,7 @@ async fn markup_is_shown_as_text_and_nothing_moves_for_whoever_wants_that() {
 async fn the_page_outlives_its_server() {
     let _turn = turn().await;
     let mut dev = Dev::start_to_restart().await;
-    let mut script = Script::start("server_stopped.mjs", &dev, &["2"]);
+    let mut script = Script::start("server_stopped.mjs", &dev, &["2", folder().to_str().unwrap()]);
     // Once it goes in good order, once it is gone from one moment to the next.
     for (round, end) in [(1, Process::terminate as fn(&Process)), (2, Process::kill)] {
         script.says(&format!("stop {round}")).await;
@@ -128,12 +155,14 @@ async fn a_thousand_others_and_hundreds_of_pushes_leave_the_page_usable() {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let dev = Dev::start().await;
     let _crowd = crowd(&dev).await;
-    let mut script = Script::start("crowd.mjs", &dev, &[&CROWD.to_string()]);
+    let mut script = Script::start("crowd.mjs", &dev, &[&CROWD.to_string(), folder().to_str().unwrap()]);
     script.says("push").await;
     let mut load = JoinSet::new();
     load.spawn(push_on(PushClient::new(&dev.grpc).unwrap()));
-    script.succeeds().await;
+    script.says("stop").await;
     assert!(load.try_join_next().is_none(), "the load went on to the end");
+    load.shutdown().await;
+    script.succeeds().await;
 }
 
 /// JSON clients as a browser's are, over all nodes and rooms; they listen until dropped.

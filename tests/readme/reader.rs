@@ -1,6 +1,7 @@
-//! Somebody who does what the README says, and looks whether it comes out as it says.
+//! Somebody who does what the README says, and looks whether it comes out as it says. They have one terminal for
+//! commands that end, and stay in the directory those go to; one that goes on has a terminal of its own.
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use pushcast_tests::eventually::{check, eventually};
 
@@ -26,6 +27,8 @@ struct Running<'a> {
 pub(super) struct Reader<'a> {
     section: &'a str,
     running: Vec<Running<'a>>,
+    /// Where a command left the terminal, once one has ended.
+    dir: Option<PathBuf>,
     /// Of the lines that `make run` prints to be tried.
     pub(super) lines_tried: usize,
 }
@@ -39,7 +42,7 @@ impl<'a> Reader<'a> {
         }
         match &step.action {
             Action::Save { path, text } => {
-                let file = place.dir.join(path);
+                let file = self.here(place).dir.join(path);
                 fs::create_dir_all(file.parent().unwrap()).unwrap();
                 fs::write(file, text).unwrap();
             }
@@ -47,13 +50,22 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The place as the terminal for commands that end has it now.
+    fn here(&self, place: &Place) -> Place {
+        Place { dir: self.dir.clone().unwrap_or_else(|| place.dir.clone()), ..place.clone() }
+    }
+
     async fn run(&mut self, step: &'a Step, command: &'a Command, place: &Place) {
-        let terminal = Terminal::run(&command.text, place);
         let goes_on = command.until.is_some() || command.shown.as_ref().is_some_and(|shown| shown.goes_on());
-        let mut running = Running { step, command, terminal };
         if !goes_on {
-            return running.end().await;
+            let left = tempfile::NamedTempFile::new().unwrap();
+            let and_where = format!("{}\npwd >{}", command.text, left.path().display());
+            let terminal = Terminal::run(&and_where, &self.here(place));
+            Running { step, command, terminal }.end().await;
+            self.dir = Some(fs::read_to_string(left.path()).unwrap().trim_end().into());
+            return;
         }
+        let mut running = Running { step, command, terminal: Terminal::run(&command.text, place) };
         running.start().await;
         if command.text.trim() == "make run" {
             running.show().await;
@@ -190,6 +202,21 @@ mod tests {
              ```python\n# try/it\n```\n```sh\ncat try/it\necho hello > pipe\n```\n```text\n# try/it\n```\n",
         )
         .await;
+    }
+
+    #[tokio::test]
+    async fn a_terminal_stays_where_a_command_left_it() {
+        read(
+            "```sh\nmkdir try\ncd try\n```\n```python\n# here\n```\n```sh\n(cd ..)\n```\n\
+             ```sh\nls\n```\n```text\nhere\n```\n```sh\nls\ncat\n```\n```text\ntry\n…\n```\n",
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "README.md:5: `ls try` ended with exit code 2")]
+    async fn a_command_that_leaves_the_reader_elsewhere_fails_the_next_one() {
+        read("```sh\nmkdir try\ncd try\n```\n```sh\nls try\n```\n").await;
     }
 
     #[tokio::test]
