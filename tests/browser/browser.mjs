@@ -59,7 +59,8 @@ export async function runInWindow(check) {
     console.error(error);
     process.exitCode = 1;
   } finally {
-    window.kill("SIGKILL");
+    // In good order, or its other processes would write to the profile a moment longer.
+    window.kill("SIGTERM");
     await ended;
     await rm(profile, { recursive: true, force: true, maxRetries: 10 });
   }
