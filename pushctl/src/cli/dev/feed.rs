@@ -6,10 +6,13 @@ use axum::response::{
     Sse,
     sse::{Event, KeepAlive},
 };
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, future::ready, stream};
 use pushcast_common::shutdown::Shutdown;
 use serde::Serialize;
-use tokio::sync::{Notify, broadcast, broadcast::error::RecvError, watch};
+use tokio::{
+    sync::{Notify, broadcast, broadcast::error::RecvError, watch},
+    time::Instant,
+};
 
 /// Events kept for a page that is slow; it loses the oldest beyond, and is told the state anew soon.
 const EVENTS_KEPT: usize = 1024;
@@ -22,6 +25,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 struct Told {
     event: &'static str,
     data: Arc<str>,
+    /// What it sums up began then.
+    since: Option<Instant>,
 }
 
 /// Where the observer leaves what pages read. Clones share it.
@@ -59,7 +64,13 @@ impl Feed {
     /// Tells every page.
     pub(super) fn tell(&self, event: &'static str, data: &impl Serialize) {
         // Nobody has to be there to hear it.
-        let _unheard = self.events.send(Told { event, data: json(data) });
+        let _unheard = self.events.send(Told { event, data: json(data), since: None });
+    }
+
+    /// Tells every page that was open at `since` what happened from then on. The others came in the middle of it:
+    /// they are told of the next stretch.
+    pub(super) fn tell_since(&self, since: Instant, event: &'static str, data: &impl Serialize) {
+        let _unheard = self.events.send(Told { event, data: json(data), since: Some(since) });
     }
 
     /// Tells every page the state of the fleet, if it is another one, and keeps it for those that come.
@@ -73,7 +84,7 @@ impl Feed {
             changed
         });
         if changed {
-            let _unheard = self.events.send(Told { event: "fleet", data });
+            let _unheard = self.events.send(Told { event: "fleet", data, since: None });
         }
     }
 
@@ -82,9 +93,10 @@ impl Feed {
         &self,
         shutdown: Shutdown,
     ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+        let opened = Instant::now();
         let events = self.events.subscribe();
         self.opened.notify_one();
-        let now = self.fleet.borrow().clone().map(|data| Told { event: "fleet", data });
+        let now = self.fleet.borrow().clone().map(|data| Told { event: "fleet", data, since: None });
         let later = stream::unfold(events, |mut events| async move {
             loop {
                 match events.recv().await {
@@ -96,6 +108,7 @@ impl Feed {
         });
         let frames = stream::iter(now)
             .chain(later)
+            .filter(move |told| ready(told.since.is_none_or(|since| since >= opened)))
             .map(|told| Ok(Event::default().event(told.event).data(&*told.data)))
             .take_until(async move { shutdown.begun().await });
         Sse::new(frames).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE))

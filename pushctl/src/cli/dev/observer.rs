@@ -94,6 +94,8 @@ struct Watch<'a> {
     known_up_to: u64,
     /// Pushes before it that were not traced, and of which pages have not been told yet.
     skipped: u64,
+    /// When pages were last told what was skipped.
+    looked_at: Instant,
     scraped: (Instant, Sample),
 }
 
@@ -101,8 +103,15 @@ impl<'a> Watch<'a> {
     async fn begin(observer: &'a Observer) -> Self {
         let traced = observer.tracer.subscribe();
         let scraped = (Instant::now(), scrape());
-        let mut watch =
-            Self { observer, feed: &observer.feed, traced, known_up_to: u64::MAX, skipped: 0, scraped };
+        let mut watch = Self {
+            observer,
+            feed: &observer.feed,
+            traced,
+            known_up_to: u64::MAX,
+            skipped: 0,
+            looked_at: Instant::now(),
+            scraped,
+        };
         // What was pushed before concerns no page: it is known, and nobody is told.
         let newest = watch.look().await;
         watch.known_up_to = newest.unwrap_or(0);
@@ -191,17 +200,19 @@ impl<'a> Watch<'a> {
         let after = newest_seq.saturating_sub(self.known_up_to);
         self.known_up_to += after;
         let skipped = std::mem::take(&mut self.skipped) + after;
+        let since = std::mem::replace(&mut self.looked_at, Instant::now());
         if skipped > 0 {
-            self.feed.tell("skipped", &json!({ "pushes": skipped }));
+            self.feed.tell_since(since, "skipped", &json!({ "pushes": skipped }));
         }
     }
 
     fn tell_figures(&mut self) {
         let (at, now) = (Instant::now(), scrape());
         let figures = Figures::between(&self.scraped.1, &now, (at - self.scraped.0).as_secs_f64());
-        self.scraped = (at, now);
+        let (since, _) = std::mem::replace(&mut self.scraped, (at, now));
         let millis = |seconds: Option<f64>| seconds.map(|seconds| seconds * 1e3);
-        self.feed.tell(
+        self.feed.tell_since(
+            since,
             "figures",
             &json!({
                 "pushes_per_s": figures.pushes_per_s,
