@@ -120,7 +120,7 @@ impl Acks {
         let end = first_seq + recipients.len() as u64;
         self.sent = if recipients.is_empty() { self.placed } else { end - 1 };
         let by_user = by_user.into_iter().take_while(|counts| counts.seq < end).collect();
-        Some(Ack { first_seq, recipients, by_user })
+        Some(Ack { first_seq, recipients, by_user, conflicts: Vec::new() })
     }
 
     /// The counts per user from `first_seq` on, as many as one Ack takes, and the seq before which it has to
@@ -148,7 +148,7 @@ impl Acks {
         let first_seq = self.sent + 1;
         let messages = (self.dropped - self.sent).min(MAX_ACK_MESSAGES as u64);
         self.sent += messages;
-        Ack { first_seq, recipients: vec![0; messages as usize], by_user: Vec::new() }
+        Ack { first_seq, recipients: vec![0; messages as usize], ..Ack::default() }
     }
 
     /// Takes over the counts of batches that every shard has placed, in order.

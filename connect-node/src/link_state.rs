@@ -233,6 +233,7 @@ fn out_of_turn(frame: &Frame, expected: &'static str) -> LinkError {
         Frame::Heartbeat(_) => "Heartbeat",
         Frame::Gap(_) => "Gap",
         Frame::Close(_) => "Close",
+        Frame::Controls(_) => "Controls",
     };
     LinkError::OutOfTurn { got, expected }
 }

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use pushcast_proto::pushmanager::v1::{
-    BroadcastRequest, BroadcastResponse, ListNodesRequest, ListNodesResponse, PushAnswer, PushStreamRequest,
+    BroadcastRequest, BroadcastResponse, JoinRoomRequest, JoinRoomResponse, KickRequest, KickResponse,
+    LeaveRoomRequest, LeaveRoomResponse, ListNodesRequest, ListNodesResponse, PushAnswer, PushStreamRequest,
     PushToRoomRequest, PushToRoomResponse, PushToUserRequest, PushToUserResponse, PushToUsersRequest,
     PushToUsersResponse, push_manager_service_server::PushManagerService,
 };
@@ -128,6 +129,18 @@ impl PushManagerService for PushService {
     ) -> Result<Response<PushStream>, Status> {
         let stream = PushStream::new(Arc::clone(&self.hub), self.max_content, request.into_inner());
         Ok(Response::new(stream))
+    }
+
+    async fn join_room(&self, _: Request<JoinRoomRequest>) -> Result<Response<JoinRoomResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn leave_room(&self, _: Request<LeaveRoomRequest>) -> Result<Response<LeaveRoomResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn kick(&self, _: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 
     async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {

@@ -174,7 +174,7 @@ fn target(message: &Message) -> TracedTarget {
         Some(Target::UserIds(users)) => {
             TracedTarget::Users(users.ids.iter().take(IDS_TOLD).cloned().collect(), users.ids.len())
         }
-        Some(Target::Everyone(_)) | None => TracedTarget::Everyone,
+        Some(Target::Everyone(_) | Target::Control(_)) | None => TracedTarget::Everyone,
     }
 }
 

@@ -160,7 +160,7 @@ fn finish(
     let request_hash =
         if request_id.is_empty() { Bytes::new() } else { request_hash(&app, &request_id, &target, &content) };
     let message =
-        Message { seq: 0, accepted_at: 0, app, target: Some(target), content, uri, request_id, request_hash };
+        Message { app, target: Some(target), content, uri, request_id, request_hash, ..Message::default() };
     Ok(Push { api, message, accepted_only })
 }
 
@@ -188,6 +188,7 @@ fn request_hash(app: &str, request_id: &str, target: &Target, content: &[u8]) ->
             part(&(users.ids.len() as u64).to_le_bytes());
             users.ids.iter().for_each(|id| part(id.as_bytes()));
         }
+        Target::Control(_) => part(b"control"),
         Target::Everyone(everyone) => part(if everyone.all_apps { b"all apps" } else { b"everyone" }),
     }
     part(content);

@@ -244,7 +244,7 @@ impl Link {
                 self.state.seen().closes += 1;
                 Ok(())
             }
-            link_request::Frame::Heartbeat(_) => Ok(()),
+            link_request::Frame::Controls(_) | link_request::Frame::Heartbeat(_) => Ok(()),
         }
     }
 
@@ -344,5 +344,10 @@ impl Link {
 }
 
 fn ack(first_seq: u64, owed: Owed) -> link_response::Frame {
-    link_response::Frame::Ack(Ack { first_seq, recipients: owed.recipients, by_user: owed.by_user })
+    link_response::Frame::Ack(Ack {
+        first_seq,
+        recipients: owed.recipients,
+        by_user: owed.by_user,
+        ..Ack::default()
+    })
 }

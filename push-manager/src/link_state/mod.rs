@@ -180,7 +180,7 @@ impl LinkState {
             }
             Phase::Fill { first, last } => {
                 self.phase = Phase::Open;
-                Next::Frame(Frame::Fill(Fill { first_seq: first, last_seq: last }))
+                Next::Frame(Frame::Fill(Fill { first_seq: first, last_seq: last, ..Fill::default() }))
             }
             Phase::Open => self.next_of_open(log, identity, now),
         }
@@ -253,6 +253,7 @@ impl LinkState {
             (_, Phase::AwaitStart { .. }) => Err(LinkError::BeforeStart),
             (link_response::Frame::Start(_), _) => Err(LinkError::StartTwice),
             (link_response::Frame::Ack(ack), _) => self.process.acknowledged(ack),
+            (link_response::Frame::HandUp(_), _) => Ok(Event::Nothing),
             (link_response::Frame::Heartbeat(beat), _) => self.heard(&beat).map(|()| Event::Nothing),
         }
     }

@@ -113,7 +113,7 @@ impl World {
         let recipients: Vec<u32> = seqs.iter().filter(|seq| **seq >= next).map(|_| 0).collect();
         if !recipients.is_empty() {
             let first_seq = seqs[seqs.len() - recipients.len()];
-            self.send_ack(index, Ack { first_seq, recipients, by_user: Vec::new() });
+            self.send_ack(index, Ack { first_seq, recipients, ..Ack::default() });
         }
     }
 }
