@@ -84,7 +84,7 @@ fn batch(seqs: impl IntoIterator<Item = u64>) -> link_request::Frame {
 }
 
 fn fill(first_seq: u64, last_seq: u64) -> link_request::Frame {
-    link_request::Frame::Fill(Fill { first_seq, last_seq })
+    link_request::Frame::Fill(Fill { first_seq, last_seq, ..Fill::default() })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
