@@ -27,6 +27,7 @@ pub(crate) struct Acks {
     by_user: VecDeque<UserCounts>,
     /// Users in `by_user`.
     users: usize,
+    conflicts: VecDeque<u64>,
     placed: u64,
     sent: u64,
     confirmed: u64,
@@ -62,7 +63,7 @@ impl Acks {
         *self = Self { placed: seq, sent: seq, confirmed: seq, filled, ..Self::default() };
     }
 
-    /// A batch was offered to the shards.
+    /// A batch was offered to the shards: their counts come with it.
     pub(crate) fn offered(&mut self, placement: Arc<Placement>) {
         self.unplaced_bytes += placement.batch().bytes();
         self.in_flight.push_back(InFlight::Batch(placement));
@@ -120,7 +121,8 @@ impl Acks {
         let end = first_seq + recipients.len() as u64;
         self.sent = if recipients.is_empty() { self.placed } else { end - 1 };
         let by_user = by_user.into_iter().take_while(|counts| counts.seq < end).collect();
-        Some(Ack { first_seq, recipients, by_user, conflicts: Vec::new() })
+        let conflicts = self.conflicts.iter().copied().filter(|seq| (first_seq..end).contains(seq)).collect();
+        Some(Ack { first_seq, recipients, by_user, conflicts })
     }
 
     /// The counts per user from `first_seq` on, as many as one Ack takes, and the seq before which it has to
@@ -155,24 +157,9 @@ impl Acks {
     fn settle(&mut self) {
         loop {
             match self.in_flight.front() {
-                Some(InFlight::Batch(placement)) if placement.is_placed() => {
-                    let batch = placement.batch();
-                    self.unplaced_bytes -= batch.bytes();
-                    self.placed = batch.last_seq();
-                    let first_seq = batch.first_seq();
-                    for index in placement.skip()..batch.len() {
-                        let recipients = placement.recipients(index);
-                        let seq = first_seq + index as u64;
-                        self.kept.push_back(Placed { seq, recipients });
-                        if seq > self.filled {
-                            self.arrived.with_users += u64::from(recipients > 0);
-                            self.arrived.without_users += u64::from(recipients == 0);
-                        }
-                    }
-                    for counts in placement.take_by_user() {
-                        self.users += counts.recipients.len();
-                        self.by_user.push_back(counts);
-                    }
+                Some(InFlight::Batch(placement)) if placement.is_settled() => {
+                    let placement = Arc::clone(placement);
+                    self.settle_batch(&placement);
                 }
                 Some(InFlight::Gap { to }) => self.placed = *to,
                 Some(InFlight::Batch(_)) | None => break,
@@ -180,6 +167,34 @@ impl Acks {
             self.in_flight.pop_front();
         }
         self.bound();
+    }
+
+    fn settle_batch(&mut self, placement: &Placement) {
+        let batch = placement.batch();
+        self.unplaced_bytes -= batch.bytes();
+        self.placed = batch.last_seq();
+        let first_seq = batch.first_seq();
+        let mut by_user = placement.counts_by_user();
+        let mut repeats = placement.take_repeats().into_iter().peekable();
+        for index in placement.skip()..batch.len() {
+            let repeated = repeats.next_if(|(at, _)| *at == index).map(|(_, counts)| counts);
+            let recipients = repeated.as_ref().map_or_else(|| placement.recipients(index), |c| c.recipients);
+            let seq = first_seq + index as u64;
+            self.kept.push_back(Placed { seq, recipients });
+            if let Some(counts) = repeated.filter(|counts| !counts.by_user.is_empty()) {
+                by_user.push((index, counts.by_user));
+            }
+            if seq > self.filled && !placement.is_silent(index) && !batch.is_control(index) {
+                self.arrived.with_users += u64::from(recipients > 0);
+                self.arrived.without_users += u64::from(recipients == 0);
+            }
+        }
+        by_user.sort_unstable_by_key(|(index, _)| *index);
+        for (index, recipients) in by_user {
+            self.users += recipients.len();
+            self.by_user.push_back(UserCounts { seq: first_seq + index as u64, recipients });
+        }
+        self.conflicts.extend(placement.conflicts());
     }
 
     /// What was never sent is always kept: it is bounded by what the link lets in.
@@ -196,5 +211,6 @@ impl Acks {
         while let Some(counts) = self.by_user.pop_front_if(|counts| counts.seq <= through) {
             self.users -= counts.recipients.len();
         }
+        while self.conflicts.pop_front_if(|seq| *seq <= through).is_some() {}
     }
 }

@@ -5,9 +5,11 @@
 
 use bytes::Bytes;
 use prost::{
-    DecodeError,
+    DecodeError, Message as _,
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
 };
+
+use pushcast_proto::connectnode::v1::{Control, control};
 
 use crate::key::{EVERYONE, Key, Keys};
 
@@ -37,10 +39,30 @@ pub enum BadBatch {
     /// No target, or one that cannot be.
     #[error("message {0} has no target")]
     NoTarget(u64),
+    /// A control that says nothing to be done, or to nobody.
+    #[error("message {0} is a control without an action or without a connection it is for")]
+    EmptyControl(u64),
+    /// Seqs of controls do not ascend.
+    #[error("control {seq} follows control {before}")]
+    NotAscending {
+        /// The seq before.
+        before: u64,
+        /// The seq found.
+        seq: u64,
+    },
+    /// A push among the controls.
+    #[error("message {0} is no control")]
+    NoControl(u64),
+    /// A close reason that no close frame can hold.
+    #[error("message {0} kicks with a reason of more than 120 bytes")]
+    LongReason(u64),
     /// Ids or uri are not UTF-8.
     #[error("message {0} has an id or uri that is not UTF-8")]
     NotUtf8(u64),
 }
+
+/// Longest close reason: with the code a close frame holds 125 bytes.
+const MAX_KICK_REASON: usize = 120;
 
 /// Consecutive messages of one manager.
 #[derive(Debug, Clone)]
@@ -49,6 +71,9 @@ pub struct Batch {
     messages: Vec<Entry>,
     /// The users of messages to several users, back to back.
     users: Vec<(Span, Key)>,
+    controls: Vec<Control>,
+    /// Rooms that controls put somebody into, by index.
+    joins: Vec<(u32, Key)>,
 }
 
 /// A message of a batch, borrowed from it.
@@ -66,8 +91,10 @@ pub struct Message<'a> {
     pub content: &'a [u8],
     /// `Service/NotifyType`.
     pub uri: &'a [u8],
-    /// 16 bytes if the push had a request_id.
+    /// 16 bytes if the push had a request_id: the hash of all that makes it what it is.
     pub request_hash: &'a [u8],
+    /// 16 bytes if the push had a request_id: the hash of tenant and request_id.
+    pub request_key: &'a [u8],
 }
 
 /// Whom a message is for.
@@ -83,6 +110,8 @@ pub enum Target<'a> {
     App(Key),
     /// Everyone.
     Everyone,
+    /// No push but something to be done to connections.
+    Control(&'a Control),
 }
 
 /// The users of a message to several.
@@ -121,6 +150,7 @@ struct Entry {
     content: Span,
     uri: Span,
     request_hash: Span,
+    request_key: Span,
     kind: Kind,
 }
 
@@ -131,24 +161,58 @@ enum Kind {
     Users,
     App,
     Everyone,
+    Control,
 }
 
 impl Batch {
-    /// Reads a serialised `MessageBatch`.
+    /// Reads a serialised `MessageBatch` of consecutive messages.
     pub fn decode(bytes: Bytes, keys: &Keys) -> Result<Self, BadBatch> {
+        let batch = Self::decode_any(bytes, keys)?;
+        for pair in batch.messages.windows(2) {
+            let (before, seq) = (pair[0].seq, pair[1].seq);
+            if before.checked_add(1) != Some(seq) {
+                return Err(BadBatch::NotConsecutive { before, seq });
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Reads a serialised `MessageBatch` of controls, whose seqs ascend with holes.
+    pub fn decode_controls(bytes: Bytes, keys: &Keys) -> Result<Self, BadBatch> {
+        let batch = Self::decode_any(bytes, keys)?;
+        if let Some(push) = batch.messages.iter().find(|entry| entry.kind != Kind::Control) {
+            return Err(BadBatch::NoControl(push.seq));
+        }
+        for pair in batch.messages.windows(2) {
+            let (before, seq) = (pair[0].seq, pair[1].seq);
+            if before >= seq {
+                return Err(BadBatch::NotAscending { before, seq });
+            }
+        }
+        Ok(batch)
+    }
+
+    fn decode_any(bytes: Bytes, keys: &Keys) -> Result<Self, BadBatch> {
         if u32::try_from(bytes.len()).is_err() {
             return Err(BadBatch::TooLong(bytes.len()));
         }
-        let mut batch = Self { bytes: Bytes::new(), messages: Vec::new(), users: Vec::new() };
+        let mut batch = Self {
+            bytes: Bytes::new(),
+            messages: Vec::new(),
+            users: Vec::new(),
+            controls: Vec::new(),
+            joins: Vec::new(),
+        };
         let mut reader = Reader { all: &bytes, rest: &bytes };
         while let Some((tag, wire)) = reader.key()? {
             if tag == 1 && wire == WireType::LengthDelimited {
                 let span = reader.span()?;
-                let entry = decode_message(&bytes, span, keys, &mut batch.users)?;
-                if let Some(before) = batch.messages.last().map(|e| e.seq)
-                    && Some(entry.seq) != before.checked_add(1)
+                let entry = decode_message(&bytes, span, keys, &mut batch.users, &mut batch.controls)?;
+                if entry.kind == Kind::Control
+                    && let Some(control::Action::Join(room)) = &batch.controls[entry.target.start as usize].action
                 {
-                    return Err(BadBatch::NotConsecutive { before, seq: entry.seq });
+                    let key = keys.room(entry.app.of(&bytes), room.as_bytes());
+                    batch.joins.push((batch.messages.len() as u32, key));
                 }
                 batch.messages.push(entry);
             } else {
@@ -181,8 +245,44 @@ impl Batch {
     /// Bytes that this batch keeps alive.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
-            + self.messages.len() * size_of::<Entry>()
-            + self.users.len() * size_of::<(Span, Key)>()
+            + self.messages.capacity() * size_of::<Entry>()
+            + self.users.capacity() * size_of::<(Span, Key)>()
+            + self.controls.capacity() * size_of::<Control>()
+    }
+
+    /// When the message at `index` was accepted.
+    pub fn accepted_at(&self, index: usize) -> u64 {
+        self.messages[index].accepted_at
+    }
+
+    /// Rooms that controls put somebody into: index of the control, ascending, and key of the room.
+    pub fn joins(&self) -> &[(u32, Key)] {
+        &self.joins
+    }
+
+    /// Whether a message of it is a control.
+    pub fn has_controls(&self) -> bool {
+        !self.controls.is_empty()
+    }
+
+    /// Whether the message at `index` is a control.
+    pub fn is_control(&self, index: usize) -> bool {
+        self.messages[index].kind == Kind::Control
+    }
+
+    /// Whether a message of it came with a request_id.
+    pub fn has_requests(&self) -> bool {
+        self.messages.iter().any(|entry| entry.request_key.start != entry.request_key.end)
+    }
+
+    /// The keys that the message at `index` can be found by; none for a control.
+    pub fn each_key(&self, index: usize, mut each: impl FnMut(Key)) {
+        let entry = &self.messages[index];
+        match entry.kind {
+            Kind::Room | Kind::User | Kind::App | Kind::Everyone => each(entry.key),
+            Kind::Users => self.users_of(entry).iter().for_each(|(_, key)| each(*key)),
+            Kind::Control => {}
+        }
     }
 
     /// The message at `index`, which must be below `len`.
@@ -196,6 +296,7 @@ impl Batch {
             content: entry.content.of(&self.bytes),
             uri: entry.uri.of(&self.bytes),
             request_hash: entry.request_hash.of(&self.bytes),
+            request_key: entry.request_key.of(&self.bytes),
         }
     }
 
@@ -203,7 +304,8 @@ impl Batch {
     pub fn wanted(&self, index: usize, mut wants: impl FnMut(Key) -> bool) -> bool {
         let entry = &self.messages[index];
         match entry.kind {
-            Kind::Room | Kind::User | Kind::App | Kind::Everyone => wants(entry.key),
+            // A control is for whoever has connections at all.
+            Kind::Room | Kind::User | Kind::App | Kind::Everyone | Kind::Control => wants(entry.key),
             Kind::Users => self.users_of(entry).iter().any(|(_, key)| wants(*key)),
         }
     }
@@ -215,10 +317,12 @@ impl Batch {
             Kind::Users => Target::Users(Users { bytes: &self.bytes, spans: self.users_of(entry) }),
             Kind::App => Target::App(entry.key),
             Kind::Everyone => Target::Everyone,
+            Kind::Control => Target::Control(&self.controls[entry.target.start as usize]),
         }
     }
 
-    /// For `Kind::Users` the target span counts entries of `users`, not bytes.
+    /// For `Kind::Users` the target span counts entries of `users`, for `Kind::Control` its start is an index of
+    /// `controls`, instead of bytes.
     fn users_of(&self, entry: &Entry) -> &[(Span, Key)] {
         &self.users[entry.target.start as usize..entry.target.end as usize]
     }
@@ -265,6 +369,7 @@ fn decode_message(
     span: Span,
     keys: &Keys,
     users: &mut Vec<(Span, Key)>,
+    controls: &mut Vec<Control>,
 ) -> Result<Entry, BadBatch> {
     let mut entry = Entry {
         seq: 0,
@@ -275,6 +380,7 @@ fn decode_message(
         content: Span::default(),
         uri: Span::default(),
         request_hash: Span::default(),
+        request_key: Span::default(),
         kind: Kind::Everyone,
     };
     let mut kind = None;
@@ -284,13 +390,14 @@ fn decode_message(
             (1, WireType::Varint) => entry.seq = reader.varint()?,
             (2, WireType::Varint) => entry.accepted_at = reader.varint()?,
             (3, WireType::LengthDelimited) => entry.app = reader.span()?,
-            (4..=7, WireType::LengthDelimited) => {
+            (4..=7 | 13, WireType::LengthDelimited) => {
                 entry.target = reader.span()?;
                 kind = Some(tag);
             }
             (8, WireType::LengthDelimited) => entry.content = reader.span()?,
             (9, WireType::LengthDelimited) => entry.uri = reader.span()?,
             (11, WireType::LengthDelimited) => entry.request_hash = reader.span()?,
+            (12, WireType::LengthDelimited) => entry.request_key = reader.span()?,
             _ => reader.skip(tag, wire)?,
         }
     }
@@ -303,6 +410,10 @@ fn decode_message(
         }
         Some(7) if !all_apps(all, entry.target)? => entry.kind = Kind::App,
         Some(7) => entry.kind = Kind::Everyone,
+        Some(13) => {
+            entry.kind = Kind::Control;
+            entry.target = decode_control(all, &entry, controls)?;
+        }
         _ => return Err(BadBatch::NoTarget(entry.seq)),
     }
     finish(all, entry, keys)
@@ -310,16 +421,16 @@ fn decode_message(
 
 fn finish(all: &[u8], mut entry: Entry, keys: &Keys) -> Result<Entry, BadBatch> {
     let app = entry.app.of(all);
-    let target = if entry.kind == Kind::Users { &b""[..] } else { entry.target.of(all) };
     let named = matches!(entry.kind, Kind::Room | Kind::User);
-    for text in [app, entry.uri.of(all), if named { target } else { b"" }] {
+    let target = if named { entry.target.of(all) } else { b"" };
+    for text in [app, entry.uri.of(all), target] {
         std::str::from_utf8(text).map_err(|_| BadBatch::NotUtf8(entry.seq))?;
     }
     entry.key = match entry.kind {
         Kind::Room => keys.room(app, target),
         Kind::User => keys.user(app, target),
         Kind::App => keys.app(app),
-        Kind::Users | Kind::Everyone => EVERYONE,
+        Kind::Users | Kind::Everyone | Kind::Control => EVERYONE,
     };
     Ok(entry)
 }
@@ -345,6 +456,21 @@ fn decode_users(
     }
     let end = users.len() as u32;
     if start == end { Err(BadBatch::NoTarget(entry.seq)) } else { Ok(Span { start, end }) }
+}
+
+fn decode_control(all: &[u8], entry: &Entry, controls: &mut Vec<Control>) -> Result<Span, BadBatch> {
+    let control = Control::decode(entry.target.of(all))?;
+    if control.action.is_none() || control.whose.is_none() {
+        return Err(BadBatch::EmptyControl(entry.seq));
+    }
+    if let Some(control::Action::Kick(kick)) = &control.action
+        && kick.reason.len() > MAX_KICK_REASON
+    {
+        return Err(BadBatch::LongReason(entry.seq));
+    }
+    let at = controls.len() as u32;
+    controls.push(control);
+    Ok(Span { start: at, end: at + 1 })
 }
 
 fn all_apps(all: &[u8], span: Span) -> Result<bool, BadBatch> {

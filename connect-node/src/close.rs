@@ -17,6 +17,12 @@ pub(crate) enum CloseReason {
     SlowConsumer,
     /// The client gave no sign of life.
     HeartbeatTimeout,
+    /// Another node may have what this one has not.
+    Moved,
+    /// A business server closed it for good.
+    Kicked,
+    /// The client has resumed it elsewhere.
+    Replaced,
     /// The client said something it may not say.
     BadRequest,
     /// The client closed, or its socket ended.
@@ -25,7 +31,7 @@ pub(crate) enum CloseReason {
 
 impl CloseReason {
     /// All reasons, for metrics that start at 0.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Restarting,
         Self::Protocol,
         Self::WrongType,
@@ -33,6 +39,9 @@ impl CloseReason {
         Self::TooBig,
         Self::SlowConsumer,
         Self::HeartbeatTimeout,
+        Self::Moved,
+        Self::Kicked,
+        Self::Replaced,
         Self::BadRequest,
         Self::Client,
     ];
@@ -47,6 +56,9 @@ impl CloseReason {
             Self::TooBig => Some(1009),
             Self::SlowConsumer => Some(4001),
             Self::HeartbeatTimeout => Some(4002),
+            Self::Moved => Some(4003),
+            Self::Kicked => Some(4500),
+            Self::Replaced => Some(4503),
             Self::BadRequest => Some(4504),
             Self::Client => None,
         }
@@ -62,6 +74,9 @@ impl CloseReason {
             Self::TooBig => "frame too big",
             Self::SlowConsumer => "slow_consumer",
             Self::HeartbeatTimeout => "heartbeat_timeout",
+            Self::Moved => "moved",
+            Self::Kicked => "kicked",
+            Self::Replaced => "replaced",
             Self::BadRequest => "bad_request",
             Self::Client => "",
         }

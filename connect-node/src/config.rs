@@ -1,12 +1,14 @@
 //! Every setting of a connect-node: a flag, and a variable `CONNECT_NODE_…` of the same name.
 
-use std::{ffi::OsString, net::Ipv4Addr, time::Duration};
+use std::{ffi::OsString, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use pushcast_common::{
     registry::{EtcdSettings, Record},
     settings::{self, Addr, EtcdArgs, ExitOutcome, Problems},
 };
+
+use crate::{tickets::TicketKeys, window::WindowLimits};
 
 /// Holds the clients' connections and delivers every push their rooms and users want.
 ///
@@ -57,6 +59,16 @@ struct Args {
     /// Most connections [default: the limit of open files less 10 %]
     #[arg(long, value_name = "N")]
     max_connections: Option<String>,
+    /// Keys that clients' tickets are signed with, by which any node takes a client back: one in base64 per line, 32
+    /// bytes or more each; the first signs, all verify. Read again when it changes. Without it nobody resumes
+    #[arg(long, value_name = "FILE")]
+    ticket_key_file: Option<String>,
+    /// What recent messages may take, kept for clients that resume; at least 4MiB
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    window_bytes: String,
+    /// How long recent messages are kept for clients that resume, as far as their size allows
+    #[arg(long, value_name = "DURATION", default_value = "120s")]
+    window_age: String,
     /// Time between heartbeats to a client
     #[arg(long, value_name = "DURATION", default_value = "25s")]
     heartbeat: String,
@@ -93,6 +105,12 @@ pub struct Config {
     pub max_connections: usize,
     /// Time between heartbeats.
     pub heartbeat: Duration,
+    /// What tickets are signed with.
+    pub ticket_keys: TicketKeys,
+    /// Where the keys came from, to be read again when it changes.
+    pub ticket_key_file: Option<PathBuf>,
+    /// What the window may hold.
+    pub window: WindowLimits,
     /// Refuse clients of another machine, and of foreign pages in a browser on this one.
     pub local_pages_only: bool,
     /// The registry, if there is one.
@@ -123,6 +141,9 @@ impl Config {
             outbox_bytes: 1 << 20,
             max_connections: 10_000,
             heartbeat: Duration::from_secs(25),
+            ticket_keys: TicketKeys::default(),
+            ticket_key_file: None,
+            window: WindowLimits { bytes: 64 << 20, age: 120_000_000 },
             local_pages_only: false,
             etcd: None,
         }
@@ -162,6 +183,13 @@ impl Config {
         let shards = number("--shards", &args.shards, 1024, cores);
         let max_connections = number("--max-connections", &args.max_connections, 10_000_000, file_limit());
         let outbox = problems.size_within("--outbox-bytes", &args.outbox_bytes, 64 << 10..=1 << 30);
+        let window_bytes = problems.size_within("--window-bytes", &args.window_bytes, 4 << 20..=1 << 40);
+        let window_age = problems.duration_within("--window-age", &args.window_age, second..=day);
+        let ticket_keys = args.ticket_key_file.as_deref().and_then(|path| {
+            let text = problems.file("--ticket-key-file", path)?;
+            let keys = TicketKeys::from_text(&text);
+            keys.map_err(|error| problems.push("--ticket-key-file", format!("{path}: {error}"))).ok()
+        });
         let config = Self {
             advertise_addr,
             node_id: args.node_id.clone(),
@@ -177,6 +205,12 @@ impl Config {
             outbox_bytes: usize::try_from(outbox).unwrap_or(usize::MAX),
             max_connections,
             heartbeat: problems.duration_within("--heartbeat", &args.heartbeat, second..=day),
+            ticket_keys: ticket_keys.unwrap_or_default(),
+            ticket_key_file: args.ticket_key_file.as_ref().map(PathBuf::from),
+            window: WindowLimits {
+                bytes: usize::try_from(window_bytes).unwrap_or(usize::MAX),
+                age: window_age.as_micros() as u64,
+            },
             etcd,
             ..Self::local()
         };
@@ -219,6 +253,7 @@ impl Config {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at,
             zone: self.zone.clone(),
+            ticket_key: self.ticket_keys.fingerprint(),
             ..Record::default()
         }
     }

@@ -1,9 +1,13 @@
 //! What a node answers over HTTP besides WebSockets.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use axum::{Router, http::StatusCode};
 use pushcast_common::{
+    clock::now_micros,
     registry::{Snapshot, State},
     telemetry,
 };
@@ -43,12 +47,19 @@ pub(crate) fn operations(
             "node_id": node_id,
             "links": links,
             "missing_managers": missing,
+            "complete_since": complete_since(&ingest),
             "grpc_addr": addresses.grpc,
             "http_addr": addresses.http,
             "ws_addr": addresses.ws,
         });
         (ready, body)
     })
+}
+
+/// Since when the node has everything, RFC 3339.
+fn complete_since(ingest: &Ingest) -> String {
+    let since = UNIX_EPOCH + Duration::from_micros(ingest.levels(now_micros()).complete_since);
+    humantime::format_rfc3339_millis(since).to_string()
 }
 
 /// What the WebSocket port answers to everything but `/ws`.

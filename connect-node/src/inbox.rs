@@ -2,8 +2,9 @@
 //!
 //! The lock is what makes positions exact: a link checks the interest and queues, or only moves the mark; a
 //! join inserts its interest and takes what is queued. So no message falls between "nobody here wants it"
-//! and "somebody joined". Owns the queue and the marks; never does I/O, never waits for a client. The queue
-//! is bounded by what links may have unplaced (`ingest::MAX_UNPLACED_BYTES` each).
+//! and "somebody joined". A control that puts somebody into a room is interest in that room from the moment it is
+//! queued, for what follows it must be queued, too. Owns the queue and the marks; never does I/O, never waits for a
+//! client. The queue is bounded by what links may have unplaced (`ingest::MAX_UNPLACED_BYTES` each).
 
 use std::{
     collections::HashMap,
@@ -31,6 +32,8 @@ pub struct Taken {
     pub marks: Marks,
     /// Newest arrival number at this node, placed here or not wanted here.
     pub arrival: u64,
+    /// Holes, each by the number of deliveries before it.
+    pub holes: Vec<usize>,
 }
 
 /// One shard's inbox.
@@ -43,6 +46,7 @@ struct Inner {
     queue: Vec<Delivery>,
     marks: Marks,
     arrival: u64,
+    holes: Vec<usize>,
 }
 
 impl Inbox {
@@ -53,9 +57,16 @@ impl Inbox {
         let batch = placement.batch();
         let mut wanted = Vec::new();
         if !inner.interest.is_empty() {
+            let mut joins = batch.joins().iter().peekable();
             for index in placement.deliver_from()..batch.len() {
-                if batch.wanted(index, |key| inner.interest.contains_key(&key)) {
-                    wanted.push(index as u32);
+                if !batch.wanted(index, |key| inner.interest.contains_key(&key)) || placement.is_silent(index) {
+                    continue;
+                }
+                wanted.push(index as u32);
+                while let Some((at, key)) = joins.next_if(|(at, _)| *at as usize <= index) {
+                    if *at as usize == index {
+                        *inner.interest.entry(*key).or_insert(0) += 1;
+                    }
                 }
             }
         }
@@ -70,6 +81,14 @@ impl Inbox {
         }
         inner.queue.push(Delivery { placement: Arc::clone(placement), wanted });
         inner.queue.len() == 1
+    }
+
+    /// Something is missing between what is queued and what will be. True if the shard has to be woken.
+    pub(crate) fn hole(&self) -> bool {
+        let mut inner = self.lock();
+        let at = inner.queue.len();
+        inner.holes.push(at);
+        at == 0
     }
 
     /// Changes the marks, behind everything queued.
@@ -89,6 +108,14 @@ impl Inbox {
             *inner.interest.entry(*key).or_insert(0) += 1;
         }
         inner.take(taken);
+    }
+
+    /// Adds interest in keys that there is interest in already, so that nothing of them can have been left out.
+    pub fn keep(&self, keys: &[Key]) {
+        let mut inner = self.lock();
+        for key in keys {
+            *inner.interest.entry(*key).or_insert(0) += 1;
+        }
     }
 
     /// Takes back interest that was added before.
@@ -118,6 +145,8 @@ impl Inner {
     fn take(&mut self, taken: &mut Taken) {
         taken.deliveries.clear();
         std::mem::swap(&mut taken.deliveries, &mut self.queue);
+        taken.holes.clear();
+        std::mem::swap(&mut taken.holes, &mut self.holes);
         taken.marks.copy_from(&self.marks);
         taken.arrival = self.arrival;
     }

@@ -1,37 +1,44 @@
 //! Where every message enters the node, once.
 //!
-//! "Seen before? – arrival number – offer to the inboxes" is one step under one lock (DESIGN 6, rule 3), so
-//! that the order of arrival is the same for every shard. One link owns a manager's id at a time; a new link
-//! takes over before it says where to start. Owns what was received of every manager and which managers are
-//! expected; never does I/O, never waits.
+//! "Seen before? – arrival number – insert in the window – offer to the inboxes" is one step under one lock (DESIGN
+//! 6, rule 3), so that the order of arrival is the same for every shard and for every client that resumes. One link
+//! owns a manager's id at a time; a new link takes over before it says where to start. Owns what was received of
+//! every manager, which managers are expected, the window, and what is known of requests and controls
+//! ([`crate::history`] is what clients that resume ask of it); never does I/O, never waits.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use pushcast_proto::connectnode::v1::Ack;
+use pushcast_proto::connectnode::v1::{Ack, Fill, Heartbeat, Hello, control};
 use tokio::sync::Notify;
 
 use crate::{
-    batch::Batch,
+    batch::{Batch, Target},
+    completeness::Completeness,
+    controls::Controls,
+    hand_ups::HandUps,
     inbox::Inbox,
-    manager::{Manager, ManagerStatus},
+    key::Keys,
+    manager::{Departure, Manager, ManagerStatus},
     metrics::IngestMetrics,
-    placement::Placement,
+    placement::{Original, Placement, Silent},
     position::Marks,
+    requests::{Hash, Requests, Seen},
+    window::{Window, WindowLimits},
 };
 
 /// Bytes a link may have unplaced before it stops reading (HTTP/2 then stops that manager's cursor alone):
 /// four of a manager's largest usual batches, enough to keep every shard busy.
 pub const MAX_UNPLACED_BYTES: usize = 1024 * 1024;
 
-/// Newest bytes of a manager's log that a node with clients asks for when it has nothing of that manager: what
-/// it accepted while this node could not be linked is pending here. As much as a window will hold.
-const FILL_BYTES: u64 = 64 << 20;
+/// Of the window's bytes, what may be asked of a manager as a fill: in the window a small message takes almost twice
+/// what it takes on the wire.
+const FILL_PART: usize = 2;
 
-/// How far a manager's clock may be behind this node's, microseconds (DESIGN 6, rule 10).
-const CLOCK_ALLOWANCE: u64 = 5_000_000;
+/// Of the window's bytes, what request_ids may take besides.
+const REQUESTS_PART: usize = 4;
 
 /// No manager has this id. While the registry has not been listed, `as_of` waits for it: there may be managers
 /// that this node has not heard of.
@@ -43,6 +50,13 @@ pub struct Owner {
     /// The manager.
     pub manager: u64,
     token: u64,
+}
+
+impl Owner {
+    /// Tells the links of this process apart.
+    pub(crate) fn token(&self) -> u64 {
+        self.token
+    }
 }
 
 /// Why ingest takes nothing from a link; the link has to end.
@@ -77,110 +91,220 @@ pub struct TakenOver {
     pub placed: Arc<Notify>,
 }
 
+/// How an ingest is to be.
+#[derive(Debug, Clone)]
+pub struct IngestSettings {
+    /// Managers are known from a registry, not only from their links.
+    pub registry: bool,
+    /// The lease of their records, microseconds.
+    pub lease: u64,
+    /// The window.
+    pub window: WindowLimits,
+}
+
+impl Default for IngestSettings {
+    /// The defaults of the flags, without a registry.
+    fn default() -> Self {
+        let window = WindowLimits { bytes: 64 << 20, age: 120_000_000 };
+        Self { registry: false, lease: 10_000_000, window }
+    }
+}
+
 /// The node's one entrance.
 #[derive(Debug)]
 pub struct Ingest {
     inner: Mutex<Inner>,
     inboxes: Vec<Arc<Inbox>>,
     wake: Vec<Arc<Notify>>,
-    /// Managers are known from a registry, not only from their links.
-    registry: bool,
+    settings: IngestSettings,
+    pub(crate) hand_ups: HandUps,
     metrics: IngestMetrics,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
-    managers: BTreeMap<u64, Manager>,
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) managers: BTreeMap<u64, Manager>,
     arrivals: u64,
     tokens: u64,
     /// Since when there may be clients; microseconds.
     open_since: Option<u64>,
+    pub(crate) window: Window,
+    pub(crate) requests: Requests,
+    pub(crate) controls: Controls,
+    pub(crate) completeness: Completeness,
 }
 
 impl Ingest {
-    /// An ingest that feeds `inboxes` and wakes their shards through `wake`, one each. With `registry` the
+    /// An ingest that feeds `inboxes` and wakes their shards through `wake`, one each. With a registry the
     /// managers of `set_registered` are expected; without, those that linked.
-    pub fn new(inboxes: Vec<Arc<Inbox>>, wake: Vec<Arc<Notify>>, registry: bool) -> Self {
+    pub fn new(inboxes: Vec<Arc<Inbox>>, wake: Vec<Arc<Notify>>, keys: Keys, settings: IngestSettings) -> Self {
         debug_assert_eq!(inboxes.len(), wake.len());
-        let metrics = IngestMetrics::default();
-        let ingest = Self { inner: Mutex::default(), inboxes, wake, registry, metrics };
-        if registry {
+        let inner = Inner {
+            managers: BTreeMap::new(),
+            arrivals: 0,
+            tokens: 0,
+            open_since: None,
+            window: Window::new(settings.window),
+            requests: Requests::new(settings.window.bytes / REQUESTS_PART, settings.window.age),
+            controls: Controls::new(keys),
+            completeness: Completeness::default(),
+        };
+        let ingest = Self {
+            inner: Mutex::new(inner),
+            inboxes,
+            wake,
+            hand_ups: HandUps::default(),
+            metrics: IngestMetrics::default(),
+            settings,
+        };
+        if ingest.settings.registry {
             ingest.mark_all(|marks| marks.expect(NOT_LISTED_YET, true));
         }
         ingest
     }
 
-    /// A link of `manager` said hello: it speaks for it from now on, and holds acknowledgements up to
-    /// `acked_seq`; `newest_seq` is what it has to bring before the node counts as filled.
-    pub fn take_over(&self, manager: u64, newest_seq: u64, acked_seq: u64) -> TakenOver {
+    /// A link said hello: it speaks for its manager from now on, holds acknowledgements up to `acked_seq`, and has
+    /// to bring `newest_seq` before the node counts as filled.
+    pub fn take_over(&self, hello: &Hello, now: u64) -> TakenOver {
         let mut inner = self.lock();
-        inner.tokens += 1;
-        let token = inner.tokens;
-        // Nobody here could have missed anything before there were clients.
-        let fill_bytes = if inner.open_since.is_some() { FILL_BYTES } else { 0 };
-        let state = inner.managers.entry(manager).or_default();
+        let Inner { managers, tokens, completeness, .. } = &mut *inner;
+        *tokens += 1;
+        let token = *tokens;
+        if completeness.heard_clock(hello.sent_at, now) {
+            self.metrics.warn_of_clock(hello.manager_id, hello.sent_at, now);
+        }
+        completeness.manager_gone(hello.manager_gone_at, hello.sent_at, now);
+        let state = managers.entry(hello.manager_id).or_default();
+        if std::mem::take(&mut state.was_gone) && state.received.is_some() {
+            // What others quote did not wait for it meanwhile.
+            completeness.only_since(now);
+        }
         state.owner = Some(token);
-        state.due = newest_seq;
+        state.due = hello.newest_seq;
+        state.heard_at = now;
         state.closed = false;
         state.lapsed = false;
         if state.received.is_some() {
-            state.acks.rewind(acked_seq);
+            state.acks.rewind(hello.acked_seq);
         }
         let taken = TakenOver {
-            owner: Owner { manager, token },
+            owner: Owner { manager: hello.manager_id, token },
             received: state.received,
-            fill_bytes,
+            fill_bytes: (self.settings.window.bytes / FILL_PART) as u64,
             placed: Arc::clone(&state.placed),
         };
         self.expect_all(&inner);
         taken
     }
 
-    /// Clients may connect from `now` on, microseconds. What was accepted before is for none of them.
+    /// Clients may connect from `now` on, microseconds. What was accepted before is for none of them but those that
+    /// resume.
     pub fn open(&self, now: u64) {
-        self.lock().open_since.get_or_insert(now);
+        let mut inner = self.lock();
+        inner.open_since.get_or_insert(now);
+        if !inner.managers.values().any(Manager::is_filled) {
+            inner.completeness.only_since(now);
+        }
     }
 
-    /// What follows starts at `first_seq`; only for a manager of which nothing was received.
-    pub fn fill(&self, owner: Owner, first_seq: u64, last_seq: u64) -> Result<(), IngestError> {
+    /// What follows starts where `fill` says; only for a manager of which nothing was received.
+    pub fn fill(&self, owner: Owner, fill: &Fill, now: u64) -> Result<(), IngestError> {
         let mut inner = self.lock();
         let state = inner.owned(owner)?;
-        let before = first_seq.saturating_sub(1);
+        let before = fill.first_seq.saturating_sub(1);
         state.received = Some(before);
-        state.due = last_seq;
-        state.acks.start(before, last_seq);
+        state.due = fill.last_seq;
+        state.heard_at = now;
+        state.whole_from = fill.first_seq;
+        state.filling_since = Some(now);
+        state.acks.start(before, fill.last_seq);
+        inner.completeness.filled(fill.left_out_at, fill.controls_left_out_at);
+        // Left out after clients came: they miss it.
+        if inner.open_since.is_some_and(|open| fill.left_out_at > open) {
+            self.hole(&mut inner, now);
+        }
         self.mark_all(|marks| marks.advance(owner.manager, Some(before), 0));
         Ok(())
     }
 
-    /// Takes a batch: drops what arrived before, numbers the rest and offers it to every shard. Returns how
-    /// many messages were new.
-    pub fn offer(&self, owner: Owner, batch: Batch) -> Result<usize, IngestError> {
+    /// Takes controls that are older than what is filled.
+    pub fn controls(&self, owner: Owner, batch: &Batch) -> Result<(), IngestError> {
+        let mut inner = self.lock();
+        inner.owned(owner)?;
+        for index in 0..batch.len() {
+            inner.note_control(batch, index, owner.manager, 0);
+        }
+        Ok(())
+    }
+
+    /// Takes a batch: drops what arrived before, numbers the rest, keeps it in the window and offers it to every
+    /// shard. Returns how many messages were new. `now` in microseconds.
+    pub fn offer(&self, owner: Owner, batch: Batch, now: u64) -> Result<Offered, IngestError> {
         let mut inner = self.lock();
         let (arrivals, open_since) = (inner.arrivals, inner.open_since.unwrap_or(0));
+        let allowance = inner.completeness.allowance();
         let state = inner.owned(owner)?;
+        state.heard_at = now;
         let received = state.received.ok_or(IngestError::NotStarted)?;
         if batch.first_seq() > received + 1 {
             return Err(IngestError::Hole { expected: received + 1, got: batch.first_seq() });
         }
         let skip = (received + 1 - batch.first_seq()) as usize;
         if skip >= batch.len() {
-            return Ok(0);
+            return Ok(Offered { new: 0, repeats: 0 });
         }
         let new = batch.len() - skip;
         state.received = Some(batch.last_seq());
+        let filled = if state.is_filled() { state.filling_since.take() } else { None };
         let placed = Arc::clone(&state.placed);
         let due = state.due;
-        let mut placement =
-            Placement::new(batch, Some(owner.manager), arrivals + 1, skip, self.inboxes.len(), placed);
+        let has_requests = batch.has_requests();
+        let mut placement = Placement::new(
+            batch,
+            Some(owner.manager),
+            arrivals + 1,
+            skip,
+            self.inboxes.len(),
+            Arc::clone(&placed),
+        );
         placement.withhold(|message| {
-            message.seq <= due && message.accepted_at < open_since.saturating_sub(CLOCK_ALLOWANCE)
+            message.seq <= due && message.accepted_at < open_since.saturating_sub(allowance)
         });
+        let sorted = if has_requests { inner.sort_requests(&placement, &placed) } else { Sorted::default() };
+        placement.silence(sorted.silent);
         let placement = Arc::new(placement);
-        state.acks.offered(Arc::clone(&placement));
+        for (key, hash, index) in sorted.fresh {
+            inner.requests.insert(key, hash, &placement, index, now);
+        }
+        inner.owned(owner)?.acks.offered(Arc::clone(&placement));
         inner.arrivals += new as u64;
+        self.keep(&mut inner, &placement);
         self.offer_to_shards(&placement, inner.arrivals);
-        Ok(new)
+        if let Some(since) = filled {
+            self.metrics.filled(now.saturating_sub(since));
+        }
+        Ok(Offered { new, repeats: sorted.repeats })
+    }
+
+    /// Puts a batch into the window, and its controls aside.
+    fn keep(&self, inner: &mut Inner, placement: &Arc<Placement>) {
+        let Inner { window, requests, .. } = inner;
+        window.insert(placement, |gone| requests.let_go(gone));
+        let batch = placement.batch();
+        if !batch.has_controls() {
+            return;
+        }
+        let manager = placement.manager().unwrap_or_default();
+        for index in placement.skip()..batch.len() {
+            if let Target::Control(control) = batch.message(index).target
+                && !placement.is_silent(index)
+            {
+                if let Some(control::Action::Claim(claim)) = &control.action {
+                    self.hand_ups.came_down(claim.nonce);
+                }
+                inner.note_control(batch, index, manager, placement.arrival(index));
+            }
+        }
     }
 
     /// Takes a push to this node alone: it has no identity, moves no mark and is acknowledged to nobody.
@@ -193,44 +317,59 @@ impl Ingest {
         placement
     }
 
-    /// The manager's log no longer has the seqs up to `to`. Returns how many are lost.
-    pub fn gap(&self, owner: Owner, to: u64) -> Result<u64, IngestError> {
+    /// The manager's log no longer has the seqs up to `to`: a hole. Returns how many are lost.
+    pub fn gap(&self, owner: Owner, to: u64, now: u64) -> Result<u64, IngestError> {
         let mut inner = self.lock();
         let state = inner.owned(owner)?;
+        state.heard_at = now;
         let received = state.received.ok_or(IngestError::NotStarted)?;
         if to <= received {
             return Ok(0);
         }
         state.received = Some(to);
+        state.whole_from = to + 1;
         state.acks.skipped(to);
+        self.hole(&mut inner, now);
         self.mark_all(|marks| marks.advance(owner.manager, Some(to), 0));
         Ok(to - received)
     }
 
+    /// Something is missing here from now on: who is connected has to go elsewhere.
+    fn hole(&self, inner: &mut Inner, now: u64) {
+        inner.completeness.only_since(now);
+        if inner.open_since.is_none() {
+            return;
+        }
+        self.metrics.hole();
+        for (inbox, wake) in self.inboxes.iter().zip(&self.wake) {
+            if inbox.hole() {
+                wake.notify_one();
+            }
+        }
+    }
+
     /// A heartbeat: everything accepted up to `through` came before it, the manager holds acknowledgements
-    /// up to `acked_seq` and knows `named` to be registered.
-    pub fn heartbeat(
-        &self,
-        owner: Owner,
-        sent_seq: u64,
-        through: u64,
-        acked_seq: u64,
-        named: &[u64],
-    ) -> Result<(), IngestError> {
+    /// up to `acked_seq` and knows `managers` to be registered.
+    pub fn heartbeat(&self, owner: Owner, beat: &Heartbeat, now: u64) -> Result<(), IngestError> {
         let mut inner = self.lock();
         let state = inner.owned(owner)?;
         let received = state.received.ok_or(IngestError::NotStarted)?;
-        if sent_seq != received {
-            return Err(IngestError::Hole { expected: received + 1, got: sent_seq.saturating_add(1) });
+        if beat.sent_seq != received {
+            return Err(IngestError::Hole { expected: received + 1, got: beat.sent_seq.saturating_add(1) });
         }
-        state.acks.confirm(acked_seq);
-        self.mark_all(|marks| marks.advance(owner.manager, None, through));
+        state.heard_at = now;
+        state.acks.confirm(beat.acked_seq);
+        if inner.completeness.heard_clock(beat.sent_at, now) {
+            self.metrics.warn_of_clock(owner.manager, beat.sent_at, now);
+        }
+        inner.completeness.manager_gone(beat.manager_gone_at, beat.sent_at, now);
+        self.mark_all(|marks| marks.advance(owner.manager, None, beat.through));
         for (manager, state) in &mut inner.managers {
-            if !named.contains(manager) {
+            if !beat.managers.contains(manager) {
                 state.named_by.remove(&owner.manager);
             }
         }
-        for manager in named {
+        for manager in &beat.managers {
             inner.managers.entry(*manager).or_default().named_by.insert(owner.manager);
         }
         self.expect_all(&inner);
@@ -251,33 +390,58 @@ impl Ingest {
         if let Ok(state) = inner.owned(owner) {
             state.owner = None;
             state.unlinked_at = now;
+            // Without a record it is gone now.
+            state.was_gone |= self.settings.registry && !state.registered && !state.closed;
             for state in inner.managers.values_mut() {
                 state.named_by.remove(&owner.manager);
             }
             self.expect_all(&inner);
         }
+        drop(inner);
+        self.hand_ups.link_down(owner.token);
+    }
+
+    /// This node's own record is there and it sees the managers' from `now` on; again when it was lost meanwhile.
+    pub fn watches_since(&self, now: u64) {
+        self.lock().completeness.watches_since(now);
     }
 
     /// The managers the registry has now; to be called once it has been listed, and when it changes.
-    pub fn set_registered(&self, registered: &[u64]) {
+    pub fn set_registered(&self, registered: &[u64], now: u64) {
         let mut inner = self.lock();
+        let mut departure = Departure::Harmless;
         for manager in registered {
-            inner.managers.entry(*manager).or_default();
+            let state = inner.managers.entry(*manager).or_default();
+            if !std::mem::replace(&mut state.registered, true) {
+                state.registered_at = now;
+            }
         }
-        for (manager, state) in &mut inner.managers {
-            state.registered = registered.contains(manager);
+        for (_, state) in inner.managers.iter_mut().filter(|(id, state)| state.registered && !registered.contains(id))
+        {
+            match state.departs(now, self.settings.lease) {
+                Departure::Harmless => {}
+                Departure::Unheard if departure == Departure::Hole => {}
+                other => departure = other,
+            }
+        }
+        match departure {
+            Departure::Harmless => {}
+            Departure::Unheard => inner.completeness.only_since(now),
+            Departure::Hole => self.hole(&mut inner, now),
         }
         self.mark_all(|marks| marks.forget(NOT_LISTED_YET));
         self.expect_all(&inner);
     }
 
-    /// Lets go of managers that are gone: at once those that nothing was received of, after `keep`
-    /// microseconds the others. To be called every few seconds.
-    pub fn expire(&self, now: u64, keep: u64) {
+    /// Lets go of what is too old in the window and beside it, and of managers that are gone: at once those that
+    /// nothing was received of, after the window's age the others. To be called every few seconds.
+    pub fn expire(&self, now: u64) {
         let mut inner = self.lock();
-        let registry = self.registry;
+        inner.forget_old(now);
+        let (registry, keep) = (self.settings.registry, self.settings.window.age);
         inner.managers.retain(|manager, state| {
             let unlinked = state.pass_time(now);
+            state.was_gone |= !registry && state.lapsed && !state.closed;
             let kept = state.received.is_some() && unlinked < keep;
             let stays = state.expected(registry) || kept;
             if !stays {
@@ -316,6 +480,11 @@ impl Ingest {
         inner.managers.iter().map(|(manager, state)| state.status(*manager)).collect()
     }
 
+    /// Whether `as_of` waits for a manager.
+    pub(crate) fn expects(&self, manager: &Manager) -> bool {
+        manager.expected(self.settings.registry)
+    }
+
     fn offer_to_shards(&self, placement: &Arc<Placement>, arrival: u64) {
         for (inbox, wake) in self.inboxes.iter().zip(&self.wake) {
             if inbox.offer(placement, arrival) {
@@ -327,7 +496,7 @@ impl Ingest {
     fn expect_all(&self, inner: &Inner) {
         self.mark_all(|marks| {
             for (manager, state) in &inner.managers {
-                marks.expect(*manager, state.expected(self.registry));
+                marks.expect(*manager, state.expected(self.settings.registry));
             }
         });
     }
@@ -339,9 +508,27 @@ impl Ingest {
     }
 
     /// Every critical section leaves the inner state whole, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offered {
+    /// Messages that had not arrived before.
+    pub new: usize,
+    /// Those of them that nobody gets because their request_id was known.
+    pub repeats: usize,
+}
+
+/// The messages of a batch by what is known of their request_ids.
+#[derive(Debug, Default)]
+struct Sorted {
+    silent: Silent,
+    /// Key, hash and index of those that are new.
+    fresh: Vec<(Hash, Hash, usize)>,
+    repeats: usize,
 }
 
 /// How far a link's messages have come.
@@ -361,5 +548,58 @@ impl Inner {
             .get_mut(&owner.manager)
             .filter(|state| state.owner == Some(owner.token))
             .ok_or(IngestError::Superseded)
+    }
+
+    /// Looks every request_id of a batch up. A repeat becomes another identity of its original.
+    fn sort_requests(&mut self, placement: &Placement, placed: &Arc<Notify>) -> Sorted {
+        let mut sorted = Sorted::default();
+        // What came earlier in this very batch.
+        let mut here: HashMap<Hash, (Hash, usize)> = HashMap::new();
+        let (batch, manager) = (placement.batch(), placement.manager().unwrap_or_default());
+        for index in placement.skip()..batch.len() {
+            let message = batch.message(index);
+            let (Ok(key), Ok(hash)) =
+                (Hash::try_from(message.request_key), Hash::try_from(message.request_hash))
+            else {
+                continue;
+            };
+            let seen = match here.get(&key) {
+                Some((first, at)) if *first == hash => {
+                    Seen::Same { arrival: placement.arrival(*at), original: Original::Here(*at) }
+                }
+                Some(_) => Seen::Other,
+                None => self.requests.seen(&key, &hash),
+            };
+            match seen {
+                Seen::Never => {
+                    here.insert(key, (hash, index));
+                    sorted.fresh.push((key, hash, index));
+                    continue;
+                }
+                Seen::Same { arrival, original } => {
+                    if let Original::There(there, _) = &original {
+                        there.notify_too(placed);
+                    }
+                    self.window.repeat(arrival, (manager, message.seq));
+                    sorted.silent.repeat(index, original);
+                }
+                Seen::Other => sorted.silent.conflict(index),
+            }
+            sorted.repeats += 1;
+        }
+        sorted
+    }
+
+    fn note_control(&mut self, batch: &Batch, index: usize, manager: u64, arrival: u64) {
+        if let Some(forgotten) = self.controls.note(batch, index, manager, arrival) {
+            self.completeness.controls_only_since(forgotten);
+        }
+    }
+
+    fn forget_old(&mut self, now: u64) {
+        let Self { window, requests, controls, completeness, .. } = self;
+        window.expire(now, |gone| requests.let_go(gone));
+        requests.expire(now);
+        completeness.controls_only_since(controls.expire(now));
     }
 }

@@ -23,6 +23,11 @@ mod run;
 
 mod acks;
 pub mod batch;
+mod completeness;
+mod controls;
+pub mod floor;
+mod hand_ups;
+mod history;
 pub mod inbox;
 pub mod ingest;
 pub mod key;
@@ -30,7 +35,10 @@ pub mod link_state;
 pub mod manager;
 pub mod placement;
 pub mod position;
+mod requests;
 pub mod shard;
+pub mod tickets;
+pub mod window;
 
 pub use config::Config;
 pub use metrics::ShardMetrics;

@@ -60,6 +60,7 @@ pub(crate) struct Link {
 struct Counters {
     links: Gauge,
     duplicates: Counter,
+    repeats: Counter,
     lost: Counter,
     pauses: Counter,
 }
@@ -86,6 +87,7 @@ impl Liveness {
 enum Event {
     Frame(Option<Result<LinkRequest, Status>>),
     Placed,
+    HandUp,
     Heartbeat,
     Stop,
 }
@@ -97,6 +99,7 @@ impl Link {
         let counters = Counters {
             links: gauge!("connect_node_links"),
             duplicates: counter!("connect_node_duplicates_dropped_total"),
+            repeats: counter!("connect_node_repeated_requests_total"),
             lost: counter!("connect_node_lost_messages_total"),
             pauses: counter!("connect_node_link_pauses_total"),
         };
@@ -127,6 +130,9 @@ impl Link {
                 Ok(None) => {}
                 Err(error) => return self.end(&error.into()),
             }
+            if let Some(hand_up) = self.next_hand_up() {
+                return Some(Ok(hand_up));
+            }
             let has_room = self.has_room();
             if self.paused == has_room {
                 self.paused = !has_room;
@@ -137,10 +143,11 @@ impl Link {
                 () = self.shared.stop.cancelled() => Event::Stop,
                 _ = self.heartbeat.tick() => Event::Heartbeat,
                 () = self.placed.notified() => Event::Placed,
+                () = self.shared.ingest.hand_ups.added(), if self.owner.is_some() => Event::HandUp,
                 frame = self.inbound.message(), if has_room => Event::Frame(frame.transpose()),
             };
             let answer = match event {
-                Event::Placed => continue,
+                Event::Placed | Event::HandUp => continue,
                 Event::Stop => {
                     self.ended = true;
                     return None;
@@ -172,6 +179,11 @@ impl Link {
         Ok(ack.map(|ack| LinkResponse { frame: Some(link_response::Frame::Ack(ack)) }))
     }
 
+    fn next_hand_up(&self) -> Option<LinkResponse> {
+        let hand_up = self.shared.ingest.hand_ups.next(self.owner?.token(), now_micros())?;
+        Some(LinkResponse { frame: Some(link_response::Frame::HandUp(hand_up)) })
+    }
+
     fn has_room(&self) -> bool {
         let progress = self.owner.map(|owner| self.shared.ingest.progress(owner));
         // If another link took over, reading on finds that out.
@@ -200,8 +212,13 @@ impl Link {
                 self.counters.links.increment(1.0);
                 Ok(Some(answer))
             }
-            Outcome::Received { duplicates, .. } => {
-                self.counters.duplicates.increment(duplicates as u64);
+            Outcome::Received { duplicates, repeats, .. } => {
+                if duplicates > 0 {
+                    self.counters.duplicates.increment(duplicates as u64);
+                }
+                if repeats > 0 {
+                    self.counters.repeats.increment(repeats as u64);
+                }
                 Ok(None)
             }
             Outcome::Lost { messages } => {

@@ -69,6 +69,8 @@ pub enum Outcome {
         messages: usize,
         /// How many had arrived before.
         duplicates: usize,
+        /// How many of the new ones nobody gets because their request_id was known.
+        repeats: usize,
     },
     /// Messages are lost for this node.
     Lost {
@@ -122,13 +124,17 @@ impl LinkState {
         match (self.phase, frame) {
             (Phase::Hello, Frame::Hello(hello)) => self.on_hello(&hello, ingest, me, now),
             (Phase::Hello, other) => Err(out_of_turn(&other, "Hello")),
-            (Phase::Fill(owner), Frame::Fill(fill)) => self.on_fill(owner, fill, ingest),
+            (Phase::Fill(owner), Frame::Fill(fill)) => self.on_fill(owner, &fill, ingest, now),
             (Phase::Fill(_), other) => Err(out_of_turn(&other, "Fill")),
-            (Phase::Open(owner), Frame::Batch(batch)) => on_batch(owner, batch, ingest, keys),
-            (Phase::Open(owner), Frame::Heartbeat(beat)) => on_heartbeat(owner, &beat, ingest),
-            (Phase::Open(owner), Frame::Gap(gap)) => on_gap(owner, gap, ingest),
+            (Phase::Open(owner), Frame::Batch(batch)) => on_batch(owner, &batch, ingest, keys, now),
+            (Phase::Open(owner), Frame::Heartbeat(beat)) => on_heartbeat(owner, &beat, ingest, now),
+            (Phase::Open(owner), Frame::Gap(gap)) => on_gap(owner, gap, ingest, now),
+            (Phase::Open(owner), Frame::Controls(controls)) => {
+                ingest.controls(owner, &Batch::decode_controls(controls.batch, keys)?)?;
+                Ok(Outcome::Nothing)
+            }
             (Phase::Open(owner), Frame::Close(close)) => self.on_close(owner, close.newest_seq, ingest),
-            (Phase::Open(_), other) => Err(out_of_turn(&other, "a batch, Heartbeat, Gap or Close")),
+            (Phase::Open(_), other) => Err(out_of_turn(&other, "a batch, Controls, Heartbeat, Gap or Close")),
             (Phase::Closed, other) => Err(out_of_turn(&other, "nothing after Close")),
         }
     }
@@ -149,7 +155,7 @@ impl LinkState {
         if hello.oldest_seq > hello.newest_seq.saturating_add(1) {
             return Err(LinkError::Invalid("Hello with oldest_seq beyond newest_seq"));
         }
-        let taken_over = ingest.take_over(hello.manager_id, hello.newest_seq, hello.acked_seq);
+        let taken_over = ingest.take_over(hello, now);
         let received = taken_over.received;
         let (phase, from) = match received {
             Some(seq) => (Phase::Open(taken_over.owner), start::From::AfterSeq(seq)),
@@ -166,11 +172,17 @@ impl LinkState {
         Ok(Outcome::Started { answer, taken_over, received })
     }
 
-    fn on_fill(&mut self, owner: Owner, fill: Fill, ingest: &Ingest) -> Result<Outcome, LinkError> {
+    fn on_fill(
+        &mut self,
+        owner: Owner,
+        fill: &Fill,
+        ingest: &Ingest,
+        now: u64,
+    ) -> Result<Outcome, LinkError> {
         if !(1..=MAX_SEQ).contains(&fill.first_seq) || fill.last_seq.saturating_add(1) < fill.first_seq {
             return Err(LinkError::Invalid("Fill with a range that cannot be"));
         }
-        ingest.fill(owner, fill.first_seq, fill.last_seq)?;
+        ingest.fill(owner, fill, now)?;
         self.phase = Phase::Open(owner);
         Ok(Outcome::Nothing)
     }
@@ -193,28 +205,39 @@ pub fn heartbeat(owner: Owner, ingest: &Ingest, now: u64) -> Result<LinkResponse
     Ok(LinkResponse { frame: Some(link_response::Frame::Heartbeat(beat)) })
 }
 
-fn on_batch(owner: Owner, bytes: Bytes, ingest: &Ingest, keys: &Keys) -> Result<Outcome, LinkError> {
-    let batch = Batch::decode(bytes, keys)?;
+fn on_batch(
+    owner: Owner,
+    bytes: &Bytes,
+    ingest: &Ingest,
+    keys: &Keys,
+    now: u64,
+) -> Result<Outcome, LinkError> {
+    // The window keeps it for minutes: copied, it keeps nothing else alive of what gRPC read with it.
+    let batch = Batch::decode(Bytes::copy_from_slice(bytes), keys)?;
     if batch.first_seq() == 0 || batch.last_seq() >= MAX_SEQ {
         return Err(LinkError::Invalid("a message with seq 0, or of 2^63 or more"));
     }
     let all = batch.len();
-    let messages = ingest.offer(owner, batch)?;
-    Ok(Outcome::Received { messages, duplicates: all - messages })
+    let offered = ingest.offer(owner, batch, now)?;
+    Ok(Outcome::Received {
+        messages: offered.new,
+        duplicates: all - offered.new,
+        repeats: offered.repeats,
+    })
 }
 
-fn on_heartbeat(owner: Owner, beat: &Heartbeat, ingest: &Ingest) -> Result<Outcome, LinkError> {
+fn on_heartbeat(owner: Owner, beat: &Heartbeat, ingest: &Ingest, now: u64) -> Result<Outcome, LinkError> {
     if beat.managers.contains(&0) {
         return Err(LinkError::Invalid("Heartbeat naming manager 0"));
     }
     if beat.managers.len() > MAX_NAMED {
         return Err(LinkError::Invalid("Heartbeat naming more than 1024 managers"));
     }
-    ingest.heartbeat(owner, beat.sent_seq, beat.through, beat.acked_seq, &beat.managers)?;
+    ingest.heartbeat(owner, beat, now)?;
     Ok(Outcome::Nothing)
 }
 
-fn on_gap(owner: Owner, gap: Gap, ingest: &Ingest) -> Result<Outcome, LinkError> {
+fn on_gap(owner: Owner, gap: Gap, ingest: &Ingest, now: u64) -> Result<Outcome, LinkError> {
     let expected = ingest.progress(owner)?.received + 1;
     if gap.from > expected {
         return Err(IngestError::Hole { expected, got: gap.from }.into());
@@ -222,7 +245,7 @@ fn on_gap(owner: Owner, gap: Gap, ingest: &Ingest) -> Result<Outcome, LinkError>
     if gap.from == 0 || gap.to < gap.from || gap.to >= MAX_SEQ {
         return Err(LinkError::Invalid("Gap with a range that cannot be"));
     }
-    Ok(Outcome::Lost { messages: ingest.gap(owner, gap.to)? })
+    Ok(Outcome::Lost { messages: ingest.gap(owner, gap.to, now)? })
 }
 
 fn out_of_turn(frame: &Frame, expected: &'static str) -> LinkError {

@@ -24,6 +24,17 @@ pub struct ManagerStatus {
     pub filled: bool,
 }
 
+/// What it means that a manager is registered no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// It is still linked, or ended cleanly, or died and took with it what it had not sent (rule 9).
+    Harmless,
+    /// This node never heard of it what others may have.
+    Unheard,
+    /// It went on accepting without this node.
+    Hole,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Manager {
     /// Token of the link that speaks for it; `None` while it has none.
@@ -38,6 +49,15 @@ pub(crate) struct Manager {
     /// Without a registry: no link for so long that it counts as gone.
     pub(crate) lapsed: bool,
     pub(crate) unlinked_at: u64,
+    /// When a frame of it last came, and since when the registry has it.
+    pub(crate) heard_at: u64,
+    pub(crate) registered_at: u64,
+    /// Its record and its link were gone at once.
+    pub(crate) was_gone: bool,
+    /// First seq since which nothing of it is missing here.
+    pub(crate) whole_from: u64,
+    /// When its fill began, until it ends.
+    pub(crate) filling_since: Option<u64>,
     pub(crate) acks: Acks,
     pub(crate) placed: Arc<Notify>,
 }
@@ -58,12 +78,33 @@ impl Manager {
         unlinked
     }
 
+    /// Its record is there no more, as this node hears at `now`. Counted is from when it was last heard: to a node
+    /// that stood still itself, link and record seem to go together.
+    pub(crate) fn departs(&mut self, now: u64, lease: u64) -> Departure {
+        self.registered = false;
+        if self.owner.is_some() || self.closed {
+            return Departure::Harmless;
+        }
+        self.was_gone = true;
+        let since = if self.received.is_some() { self.heard_at } else { self.registered_at };
+        match (now.saturating_sub(since) > lease, self.received) {
+            (true, _) => Departure::Hole,
+            (false, None) => Departure::Unheard,
+            (false, Some(_)) => Departure::Harmless,
+        }
+    }
+
+    /// Whether everything it had at hello has been received.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.received.is_some_and(|received| received >= self.due)
+    }
+
     pub(crate) fn status(&self, manager: u64) -> ManagerStatus {
         ManagerStatus {
             manager,
             registered: self.registered,
             linked: self.owner.is_some(),
-            filled: self.received.is_some_and(|received| received >= self.due),
+            filled: self.is_filled(),
         }
     }
 }

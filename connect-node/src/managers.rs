@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use metrics::gauge;
+use ::metrics::gauge;
 use pushcast_common::{
     clock::now_micros,
     id::ManagerId,
@@ -10,14 +10,10 @@ use pushcast_common::{
 };
 use tokio::{sync::watch, time};
 
-use crate::ingest::Ingest;
+use crate::{ingest::Ingest, metrics};
 
-/// How long a manager that is gone stays in positions: what clients may still resume from (DESIGN 6, rule 5,
-/// the default age of a window).
-const KEEP_GONE: Duration = Duration::from_secs(120);
-
-/// How often the gone ones are looked at; the shortest of their times is 10 s.
-const EXPIRE_EVERY: Duration = Duration::from_secs(2);
+/// How often what is too old is looked at; the shortest of the times is that of a window, 1 s at least.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until the registry's handle is gone.
 pub(crate) async fn follow(mut managers: watch::Receiver<Snapshot>, ingest: Arc<Ingest>) {
@@ -26,7 +22,7 @@ pub(crate) async fn follow(mut managers: watch::Receiver<Snapshot>, ingest: Arc<
         let snapshot = managers.borrow_and_update().clone();
         if snapshot.source != Source::Unknown {
             let ids = snapshot.records.keys().filter_map(|id| id.parse::<ManagerId>().ok());
-            ingest.set_registered(&ids.map(|id| id.0).collect::<Vec<_>>());
+            ingest.set_registered(&ids.map(|id| id.0).collect::<Vec<_>>(), now_micros());
         }
         loop {
             gauge!("connect_node_known_managers").set(ingest.managers().len() as f64);
@@ -35,7 +31,11 @@ pub(crate) async fn follow(mut managers: watch::Receiver<Snapshot>, ingest: Arc<
                     Ok(()) => break,
                     Err(_) => return,
                 },
-                _ = expire.tick() => ingest.expire(now_micros(), KEEP_GONE.as_micros() as u64),
+                _ = expire.tick() => {
+                    let now = now_micros();
+                    ingest.expire(now);
+                    metrics::history(&ingest.levels(now), ingest.hand_ups.len());
+                }
             }
         }
     }

@@ -1,8 +1,11 @@
 //! Every metric of a connect-node, described once, with handles for what is counted often.
 
-use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{
+    Counter, Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use tracing::warn;
 
-use crate::{acks::Arrived, close::CloseReason};
+use crate::{acks::Arrived, close::CloseReason, history::HistoryLevels};
 
 /// Describes all metrics and starts their series at 0.
 pub(crate) fn describe() {
@@ -47,6 +50,53 @@ pub(crate) fn describe() {
         "connect_node_link_wait_expired_total",
         "Times this node became ready without every manager."
     );
+    describe_counter!(
+        "connect_node_repeated_requests_total",
+        "Messages that were not delivered because their request_id was known."
+    );
+    describe_counter!(
+        "connect_node_resumes_total",
+        "Clients that came to resume, by outcome: recovered, moved (sent to a neighbour), unrecovered, refused; and why."
+    );
+    describe_counter!("connect_node_replayed_messages_total", "Messages given to clients that resumed.");
+    describe_counter!(
+        "connect_node_holes_total",
+        "Times something was missing here for good; older clients were sent elsewhere."
+    );
+    describe_counter!(
+        "connect_node_hand_ups_dropped_total",
+        "Controls given up because no manager took them for too long."
+    );
+    describe_histogram!(
+        "connect_node_fill_seconds",
+        Unit::Seconds,
+        "From where a manager says its fill begins to its last message."
+    );
+    describe_gauge!("connect_node_window_bytes", Unit::Bytes, "What the window takes, index included.");
+    describe_gauge!("connect_node_window_messages", "Messages in the window.");
+    describe_gauge!(
+        "connect_node_window_age_seconds",
+        Unit::Seconds,
+        "Age of the oldest message in the window: how long a client may be away from a busy room."
+    );
+    describe_gauge!("connect_node_request_ids", "request_ids remembered.");
+    describe_gauge!(
+        "connect_node_request_ids_age_seconds",
+        Unit::Seconds,
+        "Age of the oldest request_id remembered: how late a retry is still known."
+    );
+    describe_gauge!("connect_node_controls", "Controls kept for clients that resume.");
+    describe_gauge!("connect_node_hand_ups", "Controls of this node that no manager has logged yet.");
+    describe_gauge!(
+        "connect_node_clock_offset_seconds",
+        Unit::Seconds,
+        "Largest difference seen between a manager's clock and this node's."
+    );
+    describe_gauge!(
+        "connect_node_complete_since_seconds",
+        Unit::Seconds,
+        "Since when this node has everything, seconds since 1970."
+    );
     describe_gauge!("connect_node_connections", "Connections held.");
     describe_gauge!("connect_node_rooms", "Rooms with somebody in them, counted on every shard that has it.");
     describe_gauge!("connect_node_users", "Users connected, counted on every shard that has them.");
@@ -65,6 +115,11 @@ pub(crate) fn describe() {
     for reason in ["broken", "silent", "hole", "protocol"] {
         counter!("connect_node_link_errors_total", "reason" => reason).increment(0);
     }
+    for (outcome, reasons) in RESUMES {
+        for reason in reasons {
+            counter!("connect_node_resumes_total", "outcome" => outcome, "reason" => *reason).increment(0);
+        }
+    }
     for reason in ["not_ready", "draining", "full"] {
         counter!("connect_node_upgrades_refused_total", "reason" => reason).increment(0);
     }
@@ -75,6 +130,10 @@ pub(crate) fn describe() {
         "connect_node_flushes_total",
         "connect_node_slow_closes_total",
         "connect_node_duplicates_dropped_total",
+        "connect_node_repeated_requests_total",
+        "connect_node_replayed_messages_total",
+        "connect_node_holes_total",
+        "connect_node_hand_ups_dropped_total",
         "connect_node_lost_messages_total",
         "connect_node_link_pauses_total",
         "connect_node_link_wait_expired_total",
@@ -88,11 +147,48 @@ pub(crate) fn describe() {
         "connect_node_links",
         "connect_node_known_managers",
         "connect_node_outbox_bytes",
+        "connect_node_window_bytes",
+        "connect_node_window_messages",
+        "connect_node_window_age_seconds",
+        "connect_node_request_ids",
+        "connect_node_request_ids_age_seconds",
+        "connect_node_controls",
+        "connect_node_hand_ups",
+        "connect_node_clock_offset_seconds",
+        "connect_node_complete_since_seconds",
         "connect_node_ready",
         "connect_node_draining",
     ] {
         gauge!(name).increment(0.0);
     }
+}
+
+/// Outcomes of resumes, and why each may be.
+const RESUMES: [(&str, &[&str]); 4] = [
+    ("recovered", &[""]),
+    ("moved", &["incomplete"]),
+    (
+        "unrecovered",
+        &[
+            "incomplete", "controls", "window", "position", "no_ticket", "identity", "no_key", "ticket",
+            "expired",
+        ],
+    ),
+    ("refused", &["kicked", "replaced"]),
+];
+
+/// Exports how much history there is.
+pub(crate) fn history(levels: &HistoryLevels, hand_ups: usize) {
+    let seconds = |micros: u64| micros as f64 / 1e6;
+    gauge!("connect_node_window_bytes").set(levels.window_bytes as f64);
+    gauge!("connect_node_window_messages").set(levels.window_messages as f64);
+    gauge!("connect_node_window_age_seconds").set(seconds(levels.window_age));
+    gauge!("connect_node_request_ids").set(levels.requests as f64);
+    gauge!("connect_node_request_ids_age_seconds").set(seconds(levels.requests_age));
+    gauge!("connect_node_controls").set(levels.controls as f64);
+    gauge!("connect_node_hand_ups").set(hand_ups as f64);
+    gauge!("connect_node_clock_offset_seconds").set(seconds(levels.clock_offset));
+    gauge!("connect_node_complete_since_seconds").set(seconds(levels.complete_since));
 }
 
 /// What ingest counts: `connect_node_push_received_total`, as the seed names it.
@@ -118,6 +214,20 @@ impl IngestMetrics {
             self.without_users.increment(arrived.without_users);
         }
     }
+
+    pub(crate) fn hole(&self) {
+        counter!("connect_node_holes_total").increment(1);
+        warn!("Messages are missing here for good: clients that are older are sent elsewhere.");
+    }
+
+    pub(crate) fn filled(&self, micros: u64) {
+        histogram!("connect_node_fill_seconds").record(micros as f64 / 1e6);
+    }
+
+    pub(crate) fn warn_of_clock(&self, manager: u64, sent_at: u64, now: u64) {
+        let ahead_ms = sent_at as i64 / 1000 - now as i64 / 1000;
+        warn!(manager = format!("{manager:016x}"), ahead_ms, "A manager's clock is far from this node's.");
+    }
 }
 
 /// What one shard counts. What happens per delivery or send is added up here and handed on in one step per
@@ -130,6 +240,7 @@ pub struct ShardMetrics {
     bytes: Counter,
     flushes: Counter,
     slow_closes: Counter,
+    replayed: Counter,
     connections: Level,
     rooms: Level,
     users: Level,
@@ -175,6 +286,7 @@ impl Default for ShardMetrics {
             bytes: counter!("connect_node_delivered_bytes_total"),
             flushes: counter!("connect_node_flushes_total"),
             slow_closes: counter!("connect_node_slow_closes_total"),
+            replayed: counter!("connect_node_replayed_messages_total"),
             connections: Level::new("connect_node_connections"),
             rooms: Level::new("connect_node_rooms"),
             users: Level::new("connect_node_users"),
@@ -197,6 +309,16 @@ impl ShardMetrics {
 
     pub(crate) fn slow_close(&self) {
         self.slow_closes.increment(1);
+    }
+
+    /// A client came to resume.
+    pub(crate) fn resumed(&self, outcome: &'static str, reason: &'static str) {
+        counter!("connect_node_resumes_total", "outcome" => outcome, "reason" => reason).increment(1);
+    }
+
+    /// So many messages were given to a client that resumed.
+    pub(crate) fn replayed(&self, messages: u64) {
+        self.replayed.increment(messages);
     }
 
     /// A message of `bytes` was placed in `connections` connections.

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_stream::{StreamExt, wrappers::TcpListenerStream};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     acceptor,
@@ -24,7 +24,7 @@ use crate::{
     drain,
     http_router::{self, Addresses},
     inbox::Inbox,
-    ingest::Ingest,
+    ingest::{Ingest, IngestSettings},
     key::Keys,
     link_io::CountedIo,
     link_service::LinkShared,
@@ -35,7 +35,11 @@ use crate::{
         state::ShardSettings,
         thread::{ShardHandle, ShardParts, ShardThread},
     },
+    tickets,
 };
+
+/// How long a record outlives its process where the registry is this process's memory.
+const MEMORY_LEASE: Duration = Duration::from_secs(2);
 
 /// How long links and HTTP requests may take to end once everything else has.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -99,7 +103,18 @@ pub async fn run(
     let keys = Keys::default();
     let inboxes: Vec<Arc<Inbox>> = (0..config.shards).map(|_| Arc::default()).collect();
     let wakes: Vec<Arc<Notify>> = (0..config.shards).map(|_| Arc::default()).collect();
-    let ingest = Arc::new(Ingest::new(inboxes.clone(), wakes.clone(), registry.is_dynamic()));
+    let lease = config.etcd.as_ref().map_or(MEMORY_LEASE, |etcd| etcd.lease);
+    let settings = IngestSettings {
+        registry: registry.is_dynamic(),
+        lease: lease.as_micros() as u64,
+        window: config.window,
+    };
+    let ingest = Arc::new(Ingest::new(inboxes.clone(), wakes.clone(), keys.clone(), settings));
+    // Until it is registered nobody links to it; without a registry it has seen nothing before.
+    ingest.watches_since(now_micros());
+    if !config.ticket_keys.is_some() {
+        warn!("No --ticket-key-file: clients get no tickets, and none resumes here.");
+    }
     let admission = Arc::new(Admission::new(config.max_connections));
     let stop = CancellationToken::new();
     let parts = ShardParts {
@@ -107,9 +122,11 @@ pub async fn run(
             node_id: record.id.clone(),
             heartbeat: config.heartbeat.as_millis() as u64,
             outbox_bytes: config.outbox_bytes,
+            ticket_keys: config.ticket_keys.clone(),
         },
         local_pages_only: config.local_pages_only,
         keys: keys.clone(),
+        ingest: Arc::clone(&ingest),
         admission: Arc::clone(&admission),
         router: http_router::clients(),
         stop: stop.clone(),
@@ -168,6 +185,9 @@ impl Node {
         helpers.spawn(acceptor::run(ws, self.shards.clone(), Arc::clone(&self.admission))?);
         helpers.spawn(managers::follow(registry.watch(Kind::Manager), Arc::clone(&self.ingest)));
         helpers.spawn(telemetry::upkeep());
+        if let Some(path) = self.config.ticket_key_file.clone() {
+            helpers.spawn(tickets::follow(path, self.config.ticket_keys.clone()));
+        }
 
         let result = self.live(&registry, &shutdown).await;
         // Last of all the record: managers count on this node until its sockets are gone.
@@ -202,6 +222,7 @@ impl Node {
             info!("No registry: this node is static and waits for managers that have it under --nodes.");
             None
         };
+        self.ingest.watches_since(now_micros());
         let managers: watch::Receiver<_> = registry.watch(Kind::Manager);
         tokio::select! {
             () = readiness::wait_until_ready(&self.ingest, &managers, self.config.link_wait) => {}
@@ -219,8 +240,18 @@ impl Node {
                 None => std::future::pending().await,
             }
         };
+        let lost = async {
+            let Some(registration) = &registration else { return std::future::pending().await };
+            let mut written = registration.written();
+            while written.changed().await.is_ok() {
+                // Managers that came and went while its record was away have not heard of it.
+                self.ingest.watches_since(now_micros());
+            }
+            std::future::pending().await
+        };
         tokio::select! {
             () = shutdown.begun() => Ok(registration),
+            () = lost => Ok(registration),
             taken = taken => {
                 error!(%taken, "Another process took this node's place; draining.");
                 Err(RunError::Taken(taken))

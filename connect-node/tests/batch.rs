@@ -28,8 +28,10 @@ prop_compose! {
         request_id in "[a-z]{0,4}",
     ) -> Message {
         let request_hash = if request_id.is_empty() { Bytes::new() } else { Bytes::from_static(&[9; 16]) };
+        let request_key = request_hash.clone();
         let content = Bytes::from(content);
-        Message { seq: 0, accepted_at, app, target: Some(target), content, uri, request_id, request_hash }
+        let target = Some(target);
+        Message { seq: 0, accepted_at, app, target, content, uri, request_id, request_hash, request_key }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use connect_node::{
     inbox::{Inbox, Taken},
-    ingest::{Ingest, IngestError, Owner},
+    ingest::{Ingest, IngestError, IngestSettings, Owner},
     key::{EVERYONE, Keys},
     link_state::{LinkError, LinkState, Me, Outcome},
 };
@@ -18,6 +18,9 @@ use tokio::sync::Notify;
 
 const MANAGER: u64 = 5;
 
+/// Half of the default window.
+const FILL: u64 = 32 << 20;
+
 struct Node {
     ingest: Ingest,
     inbox: Arc<Inbox>,
@@ -27,8 +30,10 @@ struct Node {
 impl Node {
     fn new() -> Self {
         let inbox = Arc::new(Inbox::default());
-        let ingest = Ingest::new(vec![Arc::clone(&inbox)], vec![Arc::new(Notify::new())], true);
-        Self { ingest, inbox, keys: Keys::default() }
+        let (keys, wakes) = (Keys::default(), vec![Arc::new(Notify::new())]);
+        let settings = IngestSettings { registry: true, ..IngestSettings::default() };
+        let ingest = Ingest::new(vec![Arc::clone(&inbox)], wakes, keys.clone(), settings);
+        Self { ingest, inbox, keys }
     }
 
     fn say(&self, link: &mut LinkState, frame: Frame) -> Result<Outcome, LinkError> {
@@ -50,7 +55,7 @@ impl Node {
 
     fn open(&self) -> (LinkState, Owner) {
         let (mut link, owner, from) = self.hello(0, 0);
-        assert_eq!(from, start::From::FillBytes(0));
+        assert_eq!(from, start::From::FillBytes(FILL));
         self.say(&mut link, fill(1, 0)).expect("asked for");
         (link, owner)
     }
@@ -78,7 +83,7 @@ fn hello(newest_seq: u64, acked_seq: u64) -> Frame {
 }
 
 fn fill(first_seq: u64, last_seq: u64) -> Frame {
-    Frame::Fill(Fill { first_seq, last_seq })
+    Frame::Fill(Fill { first_seq, last_seq, ..Fill::default() })
 }
 
 fn batch(seqs: impl IntoIterator<Item = u64>) -> Frame {
@@ -96,7 +101,7 @@ fn heartbeat(sent_seq: u64, acked_seq: u64) -> Frame {
 }
 
 fn acked(first_seq: u64, recipients: &[u32]) -> Option<Ack> {
-    Some(Ack { first_seq, recipients: recipients.to_vec(), by_user: Vec::new() })
+    Some(Ack { first_seq, recipients: recipients.to_vec(), ..Ack::default() })
 }
 
 #[test]
@@ -197,10 +202,10 @@ fn what_arrived_before_is_dropped_and_acknowledged_once() {
     let (mut link, owner) = node.open();
     node.say(&mut link, batch(1..=3)).expect("in order");
     let again = node.say(&mut link, batch(2..=5)).expect("an overlap is no hole");
-    assert!(matches!(again, Outcome::Received { messages: 2, duplicates: 2 }));
+    assert!(matches!(again, Outcome::Received { messages: 2, duplicates: 2, .. }));
     assert!(matches!(
         node.say(&mut link, batch(1..=2)),
-        Ok(Outcome::Received { messages: 0, duplicates: 2 })
+        Ok(Outcome::Received { messages: 0, duplicates: 2, .. })
     ));
     node.place(1);
     let mut recipients = Vec::new();
@@ -301,11 +306,11 @@ fn a_manager_is_expected_while_registered_linked_or_named() {
         taken.marks.as_of(999)
     };
     assert_eq!(as_of(), 0, "the registry was not listed yet");
-    node.ingest.set_registered(&[]);
+    node.ingest.set_registered(&[], 1);
     assert_eq!(as_of(), 999, "with no manager it is the node's own clock");
-    node.ingest.set_registered(&[MANAGER, 6]);
+    node.ingest.set_registered(&[MANAGER, 6], 1);
     assert_eq!(as_of(), 0, "registered managers that never linked are waited for");
-    node.ingest.set_registered(&[MANAGER]);
+    node.ingest.set_registered(&[MANAGER], 1);
     let (mut link, owner) = node.open();
     let beat = |managers: Vec<u64>, through| {
         Frame::Heartbeat(Heartbeat { managers, through, ..Heartbeat::default() })
@@ -318,6 +323,6 @@ fn a_manager_is_expected_while_registered_linked_or_named() {
     assert_eq!(as_of(), 70);
     node.ingest.link_down(owner, 1);
     assert_eq!(as_of(), 70, "registered, it is waited for without a link");
-    node.ingest.set_registered(&[]);
+    node.ingest.set_registered(&[], 1);
     assert_eq!(as_of(), 999, "gone when its record is gone and its link is down");
 }

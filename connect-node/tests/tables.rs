@@ -74,15 +74,18 @@ impl Model {
             }
             Step::Join { slot, rooms } => {
                 let Some((app, _, joined)) = self.connections.get_mut(slot) else {
-                    assert!(!tables.join(*slot, ROOMS[rooms[0]]));
+                    assert!(!tables.join(*slot, ROOMS[rooms[0]], 1));
                     return;
                 };
                 let rooms: Vec<&str> = rooms.iter().map(|room| ROOMS[*room]).collect();
                 let keys = tables.keys_to_join(app, rooms.iter().copied());
-                for room in &rooms {
-                    assert_eq!(tables.join(*slot, room), joined.insert(room));
+                let mut entered = Vec::new();
+                for (room, key) in rooms.iter().zip(keys) {
+                    let is_new = joined.insert(room);
+                    assert_eq!(tables.join(*slot, room, 1), is_new);
+                    entered.extend(is_new.then_some(key));
                 }
-                self.subscribe(&keys);
+                self.subscribe(&entered);
             }
             Step::Leave { slot, room } => {
                 let room = ROOMS[*room];
@@ -144,6 +147,11 @@ proptest! {
         for (slot, (app, user, rooms)) in &model.connections {
             prop_assert_eq!(tables.identity(*slot), Some((*app, *user)));
             prop_assert_eq!(tables.rooms_of(*slot), rooms.iter().copied().collect::<Vec<_>>());
+            let mut found_by = tables.keys_of(*slot);
+            let mut given_back = tables.clone().disconnect(*slot);
+            found_by.sort_unstable();
+            given_back.sort_unstable();
+            prop_assert_eq!(found_by, given_back);
         }
     }
 }

@@ -18,6 +18,7 @@ const REVOKE_LIMIT: Duration = Duration::from_secs(3);
 pub struct Registration {
     state: watch::Sender<State>,
     taken: watch::Receiver<Option<Taken>>,
+    written: watch::Receiver<u64>,
     revoke: CancellationToken,
     /// The backend's task; `None` where there is no registry.
     task: Option<JoinHandle<()>>,
@@ -70,6 +71,8 @@ pub(crate) struct Holder {
     /// Closed means the registration was dropped.
     pub(crate) state: watch::Receiver<State>,
     pub(crate) taken: watch::Sender<Option<Taken>>,
+    /// Counts how often the record was written again because it was gone.
+    pub(crate) written: watch::Sender<u64>,
     pub(crate) revoke: CancellationToken,
 }
 
@@ -77,15 +80,17 @@ impl Registration {
     pub(crate) fn new(state: State, spawn: impl FnOnce(Holder) -> JoinHandle<()>) -> Self {
         let (state, state_rx) = watch::channel(state);
         let (taken_tx, taken) = watch::channel(None);
+        let (written_tx, written) = watch::channel(0);
         let revoke = CancellationToken::new();
-        let task = spawn(Holder { state: state_rx, taken: taken_tx, revoke: revoke.clone() });
-        Self { state, taken, revoke, task: Some(task) }
+        let holder = Holder { state: state_rx, taken: taken_tx, written: written_tx, revoke: revoke.clone() };
+        let task = spawn(holder);
+        Self { state, taken, written, revoke, task: Some(task) }
     }
 
     /// A registration where there is no registry: every call succeeds and does nothing.
     pub(crate) fn nowhere(state: State) -> Self {
-        let (_, taken) = watch::channel(None);
-        Self { state: watch::channel(state).0, taken, revoke: CancellationToken::new(), task: None }
+        let ((_, taken), (_, written)) = (watch::channel(None), watch::channel(0));
+        Self { state: watch::channel(state).0, taken, written, revoke: CancellationToken::new(), task: None }
     }
 
     /// Changes the state in our record. Returns at once; the record is written as soon as the
@@ -104,6 +109,12 @@ impl Registration {
             // The backend ended without a rival: nobody will ever take it.
             None => pending().await,
         }
+    }
+
+    /// How often the record had to be written again because it was gone: each time others may not have seen it for
+    /// a while.
+    pub fn written(&self) -> watch::Receiver<u64> {
+        self.written.clone()
     }
 
     /// Removes the record and ends. Takes at most about 2 s if the registry cannot be reached; the

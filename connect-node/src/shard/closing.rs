@@ -19,7 +19,13 @@ impl<T: Transport> Shard<T> {
     /// Sends what waits, then a Close, and lets the peer answer. Nothing is delivered to it any more.
     pub(super) fn close(&mut self, key: SlabKey, reason: CloseReason, now: Now) {
         self.flush_slot(key.index, now);
-        self.end(key, reason, now);
+        self.end(key, reason, reason.text(), now);
+    }
+
+    /// As `close`, with another text.
+    pub(super) fn close_saying(&mut self, key: SlabKey, reason: CloseReason, text: &str, now: Now) {
+        self.flush_slot(key.index, now);
+        self.end(key, reason, text, now);
     }
 
     /// Tells the client what was wrong and closes.
@@ -29,7 +35,7 @@ impl<T: Transport> Shard<T> {
             let bytes = encode(connection.format, &error);
             self.send(key.index, &bytes, now);
         }
-        self.end(key, CloseReason::BadRequest, now);
+        self.end(key, CloseReason::BadRequest, CloseReason::BadRequest.text(), now);
     }
 
     /// Closes a connection that takes too little: the frame begun is finished, the rest is dropped; the
@@ -42,12 +48,12 @@ impl<T: Transport> Shard<T> {
         self.metrics.slow_close();
         connection.forget_pending();
         connection.outbox.drop_unbegun();
-        self.end(key, CloseReason::SlowConsumer, now);
+        self.end(key, CloseReason::SlowConsumer, CloseReason::SlowConsumer.text(), now);
     }
 
     /// Lets go of a connection at once. Its task ends at its next poll.
     pub(super) fn drop_connection(&mut self, key: SlabKey, reason: CloseReason) {
-        self.leave_tables(key.index);
+        self.leave_tables(key);
         let Some(connection) = self.connections.remove(key) else { return };
         self.waiting_bytes -= connection.counted_waiting;
         connection.wake();
@@ -93,16 +99,16 @@ impl<T: Transport> Shard<T> {
             }
         }
         self.count_waiting(key);
-        true
+        self.replay_on(key, now)
     }
 
-    fn end(&mut self, key: SlabKey, reason: CloseReason, now: Now) {
+    fn end(&mut self, key: SlabKey, reason: CloseReason, text: &str, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.is_closing() {
             return;
         }
         if let Some(code) = reason.code() {
-            connection.outbox.push(&encode_close(code, reason.text()));
+            connection.outbox.push(&encode_close(code, text));
         }
         // A slow one gets its linger from now, the others from when everything is sent.
         let patience = if reason == CloseReason::SlowConsumer { LINGER_MILLIS } else { STALL_MILLIS };
@@ -111,7 +117,7 @@ impl<T: Transport> Shard<T> {
         connection.wake();
         tracing::debug!(connection = connection.wire_id(), ?reason, "Closing a client.");
         self.metrics.closed(reason);
-        self.leave_tables(key.index);
+        self.leave_tables(key);
         self.check_at(key, until);
         if self.writable(key, now)
             && let Some(connection) = self.connections.get_mut(key)
@@ -133,8 +139,13 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    fn leave_tables(&mut self, slot: u32) {
-        let gone = self.tables.disconnect(slot);
+    fn leave_tables(&mut self, key: SlabKey) {
+        let gone = self.tables.disconnect(key.index);
+        if let Some(connection) = self.connections.get_mut(key)
+            && self.by_id.get(&connection.id) == Some(&key.index)
+        {
+            self.by_id.remove(&connection.id);
+        }
         if !gone.is_empty() {
             self.inbox.unsubscribe(&gone);
         }

@@ -7,8 +7,9 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketC
 use super::{
     frames::{Format, Range},
     outbox::Outbox,
+    replay::Replay,
 };
-use crate::{close::CloseReason, readiness::Permit};
+use crate::{close::CloseReason, floor::Floor, readiness::Permit};
 
 /// Largest client frame and message: room for a join of a thousand rooms, and no more, since tungstenite's
 /// input buffer never shrinks below the largest frame received.
@@ -22,7 +23,16 @@ pub struct Connection<T> {
     pub(super) format: Format,
     pub(super) outbox: Outbox,
     pub(super) phase: Phase,
+    /// Stable across resumes.
     pub(super) id: u64,
+    /// Counts its resumes.
+    pub(super) generation: u64,
+    /// When it first connected, microseconds since 1970 by its node's clock.
+    pub(super) login_at: u64,
+    /// What few connections need.
+    pub(super) extras: Option<Box<Extras>>,
+    /// How deliveries are different for it from what they are for most.
+    pub(super) special: Special,
     /// Reads frames; writes only pongs and close replies, into the outbox.
     pub(super) websocket: WebSocketContext,
     /// What is being delivered: ranges of the shard's frames, the first inline.
@@ -32,10 +42,12 @@ pub struct Connection<T> {
     pub(super) touched: bool,
     /// Bytes of its outbox that the shard has counted as waiting.
     pub(super) counted_waiting: usize,
-    /// The next five are milliseconds of the shard's clock.
+    /// The next six are milliseconds of the shard's clock.
     pub(super) opened: u64,
     pub(super) last_seen: u64,
     pub(super) last_heartbeat: u64,
+    /// When its ticket was issued.
+    pub(super) ticket_at: u64,
     /// When the socket last took something of what waits; 0 while nothing waits.
     pub(super) blocked_since: u64,
     /// The one entry of the wheel that counts.
@@ -44,6 +56,44 @@ pub struct Connection<T> {
     pub(super) waker: Option<Waker>,
     /// `None` where nobody counts, as in the simulation.
     _permit: Option<Permit>,
+}
+
+/// What deliveries have to ask of a connection; nothing, for most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Special {
+    /// It is older than a hole: nothing is delivered to it any more.
+    pub(super) held: bool,
+    /// It gets what it missed first; live messages follow in their turn.
+    pub(super) replaying: bool,
+    /// It has a floor.
+    pub(super) has_floor: bool,
+}
+
+impl Special {
+    pub(super) fn any(self) -> bool {
+        self.held || self.replaying || self.has_floor
+    }
+}
+
+/// See [`Connection::extras`].
+#[derive(Debug, Default)]
+pub(super) struct Extras {
+    /// What it had when it resumed, and until when (milliseconds of the shard's clock) that is asked for.
+    pub(super) floor: Option<(Floor, u64)>,
+    pub(super) replay: Option<Replay>,
+    /// Rooms it left lately, and when: an older control does not put it back.
+    pub(super) left: Vec<(String, u64)>,
+    pub(super) claim: Option<Claimed>,
+}
+
+/// What is known of the claims of a connection's generation.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub(super) nonce: u64,
+    /// Accept time, manager and seq of our claim, once it came down.
+    pub(super) own: Option<(u64, u64, u64)>,
+    /// The same of the latest one of somebody else.
+    pub(super) rival: Option<(u64, u64, u64)>,
 }
 
 /// Where a connection is in its life.
@@ -78,6 +128,10 @@ impl<T> Connection<T> {
             outbox: Outbox::default(),
             phase: Phase::New,
             id: rand::random(),
+            generation: 1,
+            login_at: 0,
+            extras: None,
+            special: Special::default(),
             websocket: WebSocketContext::new(Role::Server, Some(config)),
             pending: Range::default(),
             more_pending: Vec::new(),
@@ -86,6 +140,7 @@ impl<T> Connection<T> {
             opened: now,
             last_seen: now,
             last_heartbeat: now,
+            ticket_at: now,
             blocked_since: 0,
             next_check: u64::MAX,
             waker: None,
@@ -120,6 +175,21 @@ impl<T> Connection<T> {
         self.touched = false;
         self.pending = Range::default();
         self.more_pending = Vec::new();
+    }
+
+    pub(super) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// The floor, as long as it is asked for.
+    pub(super) fn floor(&self) -> Option<&Floor> {
+        let (floor, _) = self.extras.as_ref()?.floor.as_ref()?;
+        Some(floor)
+    }
+
+    /// When it left a room lately, microseconds since 1970.
+    pub(super) fn left_at(&self, room: &str) -> Option<u64> {
+        self.extras.as_ref()?.left.iter().find(|(of, _)| of == room).map(|(_, at)| *at)
     }
 
     pub(super) fn is_closing(&self) -> bool {

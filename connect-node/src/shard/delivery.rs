@@ -15,6 +15,8 @@ use super::{
 use crate::{
     batch::{Message, Target},
     close::CloseReason,
+    floor::Covered,
+    ingest::Ingest,
     placement::Placement,
 };
 
@@ -40,43 +42,61 @@ impl<T: Transport> Shard<T> {
     /// Places what was taken from the inbox.
     pub(super) fn place_taken(&mut self, now: Now) {
         self.heartbeats = [None; FORMATS.len()];
-        if self.taken.deliveries.is_empty() {
-            return;
+        if !self.taken.deliveries.is_empty() || !self.taken.holes.is_empty() {
+            self.place_deliveries(now);
         }
+        self.placed_marks.copy_from(&self.taken.marks);
+    }
+
+    fn place_deliveries(&mut self, now: Now) {
+        self.placing = true;
         let mut deliveries = std::mem::take(&mut self.taken.deliveries);
+        let mut holes = std::mem::take(&mut self.taken.holes).into_iter().peekable();
         let first = self.touched.len();
-        for delivery in deliveries.drain(..) {
+        for (before, delivery) in deliveries.drain(..).enumerate() {
+            if holes.next_if(|hole| *hole <= before).is_some() {
+                self.hold_all(now);
+            }
             for index in &delivery.wanted {
                 self.place(&delivery.placement, *index as usize, now);
             }
             delivery.placement.finish_shard();
         }
+        if holes.next().is_some() {
+            self.hold_all(now);
+        }
+        self.placing = false;
         self.taken.deliveries = deliveries;
         self.refresh_positions(first, now);
     }
 
     fn place(&mut self, placement: &Placement, index: usize, now: Now) {
         let message = placement.batch().message(index);
-        let manager = placement.manager();
+        let identity = Identity { manager: placement.manager(), arrival: placement.arrival(index) };
+        if let Target::Control(control) = message.target {
+            let obeyed = self.obey(placement, index, control, now);
+            placement.count(index, obeyed);
+            return;
+        }
         let placed = if let Target::Users(users) = message.target {
             let mut counts = std::mem::take(&mut self.user_counts);
             counts.clear();
             for (user, key) in users.iter() {
                 let message = Message { target: Target::User(user, key), ..message };
-                counts.push(self.place_message(manager, &message, now));
+                counts.push(self.place_message(identity, &message, now));
             }
             placement.count_by_user(index, &counts);
             self.user_counts = counts;
             self.user_counts.iter().sum()
         } else {
-            self.place_message(manager, &message, now)
+            self.place_message(identity, &message, now)
         };
         placement.count(index, placed);
         self.metrics.delivered(placed, message.content.len());
     }
 
     /// Returns how many connections it was placed in.
-    fn place_message(&mut self, manager: Option<u64>, message: &Message<'_>, now: Now) -> u32 {
+    fn place_message(&mut self, identity: Identity, message: &Message<'_>, now: Now) -> u32 {
         if self.frames.bytes_held() > MAX_FRAMES {
             self.flush(usize::MAX, now);
         }
@@ -85,7 +105,8 @@ impl<T: Transport> Shard<T> {
             connections: &mut self.connections,
             frames: &mut self.frames,
             touched: &mut self.touched,
-            manager,
+            ingest: &self.ingest,
+            identity,
             message,
         };
         match message.target {
@@ -93,7 +114,7 @@ impl<T: Transport> Shard<T> {
             Target::User(user, key) => placer.place(tables.user(key, message.app, user).iter().copied()),
             Target::App(key) => placer.place(tables.app(key, message.app).iter().copied()),
             Target::Everyone => placer.place(tables.everyone()),
-            Target::Users(_) => 0,
+            Target::Users(_) | Target::Control(_) => 0,
         }
     }
 
@@ -103,7 +124,7 @@ impl<T: Transport> Shard<T> {
             let slot = self.touched[at];
             let Some(connection) = self.connections.at_mut(slot) else { continue };
             let fresh = now.millis < connection.last_heartbeat + FRESH_POSITION_MILLIS;
-            if fresh || connection.phase != Phase::Open {
+            if fresh || connection.phase != Phase::Open || connection.special.held || connection.special.replaying {
                 continue;
             }
             let format = connection.format;
@@ -192,12 +213,20 @@ impl<T: Transport> Shard<T> {
     }
 }
 
+/// Which message is being placed.
+#[derive(Debug, Clone, Copy)]
+struct Identity {
+    manager: Option<u64>,
+    arrival: u64,
+}
+
 /// Puts one message into connections.
 struct Placer<'a, T> {
     connections: &'a mut Slab<Connection<T>>,
     frames: &'a mut Frames,
     touched: &'a mut Vec<u32>,
-    manager: Option<u64>,
+    ingest: &'a Ingest,
+    identity: Identity,
     message: &'a Message<'a>,
 }
 
@@ -208,9 +237,19 @@ impl<T> Placer<'_, T> {
         let mut placed = 0;
         for slot in slots {
             let Some(connection) = self.connections.at_mut(slot) else { continue };
+            if connection.special.any() {
+                match special_turn(connection, self.ingest, self.identity, self.message) {
+                    Turn::Now => {}
+                    Turn::Later => {
+                        placed += 1;
+                        continue;
+                    }
+                    Turn::Never => continue,
+                }
+            }
             let format = connection.format;
             let range = *encoded[format as usize]
-                .get_or_insert_with(|| self.frames.push(format, self.manager, self.message));
+                .get_or_insert_with(|| self.frames.push(format, self.identity.manager, self.message));
             connection.add(range);
             if !std::mem::replace(&mut connection.touched, true) {
                 self.touched.push(slot);
@@ -219,4 +258,39 @@ impl<T> Placer<'_, T> {
         }
         placed
     }
+}
+
+/// When a connection gets a live message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Now,
+    /// With what it missed, of which it is a part.
+    Later,
+    /// It has it already, or will get it elsewhere.
+    Never,
+}
+
+/// For connections that are not like most.
+fn special_turn<T>(
+    connection: &Connection<T>,
+    ingest: &Ingest,
+    identity: Identity,
+    message: &Message<'_>,
+) -> Turn {
+    let special = connection.special;
+    if special.held {
+        return Turn::Never;
+    }
+    if let (Some(floor), Some(manager)) = (connection.floor().filter(|_| special.has_floor), identity.manager) {
+        let (seq, accepted_at) = (message.seq, message.accepted_at);
+        let mut covered = floor.covers(Covered { manager, seq, accepted_at });
+        if !covered && !message.request_key.is_empty() {
+            covered = ingest.repeats_of(identity.arrival).into_iter().any(|repeat| floor.names(repeat));
+        }
+        if covered {
+            return Turn::Never;
+        }
+    }
+    // A push without identity is not in the window.
+    if special.replaying && identity.manager.is_some() { Turn::Later } else { Turn::Now }
 }

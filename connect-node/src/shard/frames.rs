@@ -60,6 +60,11 @@ impl Frames {
         &self.buffers[format as usize][range.start as usize..range.end as usize]
     }
 
+    /// All frames of a format, in the order they were added.
+    pub fn all(&self, format: Format) -> &[u8] {
+        &self.buffers[format as usize]
+    }
+
     /// Bytes in all buffers.
     pub fn bytes_held(&self) -> usize {
         self.buffers.iter().map(Vec::len).sum()
@@ -112,7 +117,7 @@ pub(crate) fn encode(format: Format, frame: &ServerFrame) -> Vec<u8> {
 }
 
 /// A close frame; the reason has 123 bytes at most, as a control frame demands.
-pub(crate) fn encode_close(code: u16, reason: &'static str) -> Vec<u8> {
+pub(crate) fn encode_close(code: u16, reason: &str) -> Vec<u8> {
     debug_assert!(reason.len() <= 123);
     let mut bytes = Vec::with_capacity(4 + reason.len());
     put_header(&mut bytes, 0x8, 2 + reason.len());
@@ -164,7 +169,7 @@ impl<'a> PushFields<'a> {
         let (room_id, user_id) = match message.target {
             Target::Room(room, _) => (room, &b""[..]),
             Target::User(user, _) => (&b""[..], user),
-            Target::Users(_) | Target::App(_) | Target::Everyone => (&b""[..], &b""[..]),
+            Target::Users(_) | Target::App(_) | Target::Everyone | Target::Control(_) => (&b""[..], &b""[..]),
         };
         Self {
             message_id: message_id(manager, message),

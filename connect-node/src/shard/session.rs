@@ -12,11 +12,16 @@ use pushcast_proto::client::v1::{
 use super::{
     connection::Phase,
     frames::{Format, encode},
+    resume::{Entering, MOVES, Returning},
     slab::SlabKey,
     state::{Now, Shard},
     transport::Transport,
 };
-use crate::{close::CloseReason, position::wire_position};
+use crate::{close::CloseReason, history::Missing, position::wire_position};
+
+/// How long a floor is asked for, milliseconds: a manager that it names and that does not come within the window's
+/// age is gone.
+const FLOOR_MILLIS: u64 = 120_000;
 
 /// gRPC code names in lower case, as clients see them.
 mod code {
@@ -28,7 +33,7 @@ mod code {
 
 /// Rooms one connection may be in. Leaving costs a look through the rooms of whoever takes the place, so that a
 /// client in 50,000 rooms would stall its shard for half a second (measured); 1,000 cost 0.3 ms.
-const MAX_ROOMS: usize = 1000;
+pub(super) const MAX_ROOMS: usize = 1000;
 
 impl<T: Transport> Shard<T> {
     pub(super) fn on_text(&mut self, key: SlabKey, text: &str, now: Now) {
@@ -87,8 +92,20 @@ impl<T: Transport> Shard<T> {
     fn on_connect(&mut self, key: SlabKey, id: u32, connect: &Connect, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let wire_id = connection.wire_id();
-        let user =
-            if connect.user_id.is_empty() { format!("anon-{wire_id}") } else { connect.user_id.clone() };
+        let returning = connect.resume.as_ref().map(|resume| self.returning(connect, resume, now));
+        let returning = match returning {
+            Some(Ok(returning)) => Some(returning),
+            Some(Err(reason)) => {
+                self.metrics.resumed("unrecovered", reason);
+                None
+            }
+            None => None,
+        };
+        let user = match &returning {
+            Some(returning) => returning.ticket.user_id.clone(),
+            None if connect.user_id.is_empty() => format!("anon-{wire_id}"),
+            None => connect.user_id.clone(),
+        };
         let rooms: BTreeSet<&str> = connect.rooms.iter().map(String::as_str).collect();
         if let Err(message) = check_connect(&connect.app, &user, &rooms) {
             self.refuse(key, id, code::INVALID_ARGUMENT, &message, now);
@@ -98,30 +115,150 @@ impl<T: Transport> Shard<T> {
             self.refuse(key, id, code::RESOURCE_EXHAUSTED, &too_many_rooms(), now);
             return;
         }
-        let mut wanted = self.tables.keys_to_connect(&connect.app, &user);
-        wanted.extend(self.tables.keys_to_join(&connect.app, rooms.iter().copied()));
-        self.subscribe(&wanted, now);
-        self.tables.connect(key.index, &connect.app, &user);
-        for room in &rooms {
-            self.tables.join(key.index, room);
+        let asked: Vec<Entering> =
+            rooms.into_iter().map(|room| Entering { room: room.to_owned(), since: now.micros }).collect();
+        match returning {
+            Some(returning) => self.take_back(key, id, connect, returning, asked, now),
+            None => {
+                self.let_in(key, &connect.app, &user, &asked, now);
+                self.answer_connect(key, id, false, now);
+            }
         }
-        tracing::debug!(connection = wire_id, user, rooms = rooms.len(), "A client is connected.");
-        let frame = server_frame::Frame::Connected(Connected {
-            connection_id: wire_id,
-            user_id: user,
-            node_id: self.settings.node_id.clone(),
-            rooms: rooms.into_iter().map(str::to_owned).collect(),
-            position: wire_position(self.taken.marks.position()),
-            as_of: self.quote_as_of(now) / 1000,
-            recovered: Some(false),
-            heartbeat_ms: u32::try_from(self.settings.heartbeat).unwrap_or(u32::MAX),
-        });
+    }
+
+    /// Takes a client back, sends it to a neighbour, or tells it what became of it.
+    fn take_back(
+        &mut self,
+        key: SlabKey,
+        id: u32,
+        connect: &Connect,
+        mut returning: Returning,
+        asked: Vec<Entering>,
+        now: Now,
+    ) {
+        if let Some(reason) = &returning.kicked {
+            self.metrics.resumed("refused", "kicked");
+            let text = if reason.is_empty() { CloseReason::Kicked.text() } else { reason };
+            self.close_saying(key, CloseReason::Kicked, text, now);
+            return;
+        }
+        let generation = returning.ticket.generation.saturating_add(1);
+        let connection_id = returning.ticket.connection_id;
+        if let Some(older) = self.by_id.get(&connection_id).and_then(|slot| self.connections.key_at(*slot)) {
+            if self.connections.get(older).is_some_and(|older| older.generation > generation) {
+                self.metrics.resumed("refused", "replaced");
+                self.replaced(key, now);
+                return;
+            }
+            self.replaced(older, now);
+        }
+        // Interest first: what comes from here on is not lost, whatever the answer is.
+        let (app, user) = (returning.ticket.app.clone(), returning.ticket.user_id.clone());
+        let mut interest = self.tables.keys_to_connect(&app, &user);
+        interest.extend(self.tables.keys_to_join(&app, returning.rooms.iter().map(|r| r.room.as_str())));
+        self.subscribe(&interest, now);
+        // What was decided between the look at the controls and now.
+        if let Some(resume) = &connect.resume
+            && let Ok(again) = self.returning(connect, resume, now)
+            && again.rooms == returning.rooms
+            && again.kicked.is_none()
+        {
+            returning = again;
+        } else {
+            self.inbox.unsubscribe(&interest);
+            self.on_connect(key, id, connect, now);
+            return;
+        }
+        let missing = self.what_is_missing(&returning);
+        let attempt = connect.resume.as_ref().map_or(0, |resume| resume.attempt);
+        if missing == Some(Missing::Incomplete) && attempt < MOVES {
+            self.inbox.unsubscribe(&interest);
+            self.metrics.resumed("moved", Missing::Incomplete.label());
+            self.close(key, CloseReason::Moved, now);
+            return;
+        }
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.phase = Phase::Open;
-            connection.last_heartbeat = now.millis;
+            connection.id = connection_id;
+            connection.generation = generation;
+            connection.login_at = returning.ticket.login_at;
+            connection.extras().left = std::mem::take(&mut returning.left);
         }
+        self.by_id.insert(connection_id, key.index);
+        if let Some(missing) = missing {
+            self.inbox.unsubscribe(&interest);
+            self.metrics.resumed("unrecovered", missing.label());
+            self.let_in(key, &app, &user, &asked, now);
+            self.claim_unless_drained(key, &returning);
+            self.answer_connect(key, id, false, now);
+            return;
+        }
+        self.metrics.resumed("recovered", "");
+        self.enter_tables(key, &app, &user, &returning.rooms, now);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.special.has_floor = true;
+            connection.extras().floor =
+                returning.floor.take().map(|floor| (floor, now.millis + FLOOR_MILLIS));
+            connection.special.replaying = true;
+        }
+        self.claim_unless_drained(key, &returning);
+        self.answer_connect(key, id, true, now);
+        self.begin_replay(key, returning.entered, now);
+    }
+
+    fn claim_unless_drained(&mut self, key: SlabKey, returning: &Returning) {
+        if !returning.ticket.drained {
+            self.claim(key);
+        }
+    }
+
+    /// Puts a connection into the tables, behind everything that came before.
+    fn let_in(&mut self, key: SlabKey, app: &str, user: &str, rooms: &[Entering], now: Now) {
+        let mut interest = self.tables.keys_to_connect(app, user);
+        interest.extend(self.tables.keys_to_join(app, rooms.iter().map(|entering| entering.room.as_str())));
+        self.subscribe(&interest, now);
+        self.enter_tables(key, app, user, rooms, now);
+    }
+
+    fn enter_tables(&mut self, key: SlabKey, app: &str, user: &str, rooms: &[Entering], now: Now) {
+        self.tables.connect(key.index, app, user);
+        for entering in rooms {
+            self.tables.join(key.index, &entering.room, entering.since);
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.phase = Phase::Open;
+        connection.last_heartbeat = now.millis;
+        if connection.login_at == 0 {
+            connection.login_at = now.micros;
+        }
+        self.by_id.insert(connection.id, key.index);
         self.check_at(key, now.millis + self.settings.heartbeat);
-        self.answer(key, id, frame, now);
+    }
+
+    /// Says that the connection stands, and where it starts; its ticket comes in the same write.
+    fn answer_connect(&mut self, key: SlabKey, id: u32, recovered: bool, now: Now) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let (format, wire_id) = (connection.format, connection.wire_id());
+        let (position, as_of) = match connection.floor() {
+            Some(floor) => (wire_position(floor.position()), floor.as_of()),
+            None => (wire_position(self.taken.marks.position()), self.quote_as_of(now)),
+        };
+        let Some((_, user)) = self.tables.identity(key.index) else { return };
+        let rooms: Vec<String> = self.tables.rooms_of(key.index).into_iter().map(str::to_owned).collect();
+        tracing::debug!(connection = wire_id, user, rooms = rooms.len(), recovered, "A client is connected.");
+        let connected = Connected {
+            connection_id: wire_id,
+            user_id: user.to_owned(),
+            node_id: self.settings.node_id.clone(),
+            rooms,
+            position,
+            as_of: as_of / 1000,
+            recovered: Some(recovered),
+            heartbeat_ms: u32::try_from(self.settings.heartbeat).unwrap_or(u32::MAX),
+        };
+        let frame = ServerFrame { id, frame: Some(server_frame::Frame::Connected(connected)) };
+        let mut bytes = encode(format, &frame);
+        bytes.extend(self.ticket_frame(key, false, now).unwrap_or_default());
+        self.send(key.index, &bytes, now);
     }
 
     fn on_join(&mut self, key: SlabKey, id: u32, rooms: &[String], now: Now) {
@@ -143,8 +280,16 @@ impl<T: Transport> Shard<T> {
             self.inbox.unsubscribe(&wanted);
             return;
         }
-        for room in rooms {
-            self.tables.join(key.index, room);
+        let arrival = self.taken.arrival;
+        for (room, interest) in rooms.into_iter().zip(wanted) {
+            // Later than any decision about it that this connection knows of.
+            let left_at = self.connections.get_mut(key).and_then(|connection| connection.left_at(room));
+            let since = now.micros.max(left_at.unwrap_or(0)) + 1;
+            if self.tables.join(key.index, room, since) {
+                self.entered(key, room, arrival, None);
+            } else {
+                self.inbox.unsubscribe(&[interest]);
+            }
         }
         self.answer_rooms(key, id, now);
     }
@@ -155,8 +300,13 @@ impl<T: Transport> Shard<T> {
             self.answer_error(key, id, code::INVALID_ARGUMENT, &message, now);
             return;
         }
-        let gone: Vec<_> = rooms.into_iter().filter_map(|room| self.tables.leave(key.index, room)).collect();
-        self.inbox.unsubscribe(&gone);
+        for room in rooms {
+            let since = self.tables.in_since(key.index, room).unwrap_or(0);
+            if let Some(gone) = self.tables.leave(key.index, room) {
+                self.inbox.unsubscribe(&[gone]);
+            }
+            self.note_left(key, room, now.micros.max(since) + 1, now);
+        }
         self.answer_rooms(key, id, now);
     }
 
@@ -168,8 +318,13 @@ impl<T: Transport> Shard<T> {
     }
 
     fn answer_rooms(&mut self, key: SlabKey, id: u32, now: Now) {
+        let Some(format) = self.format(key) else { return };
         let rooms = self.tables.rooms_of(key.index).into_iter().map(str::to_owned).collect();
-        self.answer(key, id, server_frame::Frame::Ok(Done { rooms }), now);
+        // The ticket says what the answer says, and comes first: whoever has the answer has the ticket.
+        let mut bytes = self.ticket_frame(key, false, now).unwrap_or_default();
+        let frame = server_frame::Frame::Ok(Done { rooms });
+        bytes.extend_from_slice(&encode(format, &ServerFrame { id, frame: Some(frame) }));
+        self.send(key.index, &bytes, now);
     }
 
     fn answer_error(&mut self, key: SlabKey, id: u32, code: &str, message: &str, now: Now) {

@@ -79,6 +79,12 @@ impl<T> Slab<T> {
         if slot.generation == key.generation { slot.value.as_mut() } else { None }
     }
 
+    /// The value of a key that is not stale.
+    pub fn get(&self, key: SlabKey) -> Option<&T> {
+        let slot = self.chunks.get(key.index as usize / CHUNK)?.get(key.index as usize % CHUNK)?;
+        if slot.generation == key.generation { slot.value.as_ref() } else { None }
+    }
+
     /// The value in a slot, whatever its generation.
     pub fn at_mut(&mut self, index: u32) -> Option<&mut T> {
         self.slot(index)?.value.as_mut()

@@ -3,7 +3,10 @@
 //! Everything here is used by one thread. Sockets are behind `Transport`, clocks are arguments, so the
 //! delivery path runs without either in the simulation and under the instruction count.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use pushcast_proto::connectnode::v1;
 
@@ -17,9 +20,11 @@ use super::{
 };
 use crate::{
     inbox::{Inbox, Taken},
+    ingest::Ingest,
     key::Keys,
     metrics::ShardMetrics,
     position::Marks,
+    tickets::TicketKeys,
 };
 
 /// One read takes at most this much; what clients send is far smaller.
@@ -34,6 +39,8 @@ pub struct ShardSettings {
     pub heartbeat: u64,
     /// Bytes that may wait for one socket.
     pub outbox_bytes: usize,
+    /// What tickets are signed with.
+    pub ticket_keys: TicketKeys,
 }
 
 /// A moment, by both clocks.
@@ -52,9 +59,18 @@ pub struct Shard<T> {
     pub(super) keys: Keys,
     pub(super) tables: Tables,
     pub(super) connections: Slab<Connection<T>>,
+    /// Slots of the connections in the tables, by connection id.
+    pub(super) by_id: HashMap<u64, u32>,
+    pub(super) ingest: Arc<Ingest>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) taken: Taken,
+    /// What was taken is being placed: only part of what the marks cover is.
+    pub(super) placing: bool,
+    /// Where the shard was before.
+    pub(super) placed_marks: Marks,
     pub(super) frames: Frames,
+    /// The frames of the replay that has its turn.
+    pub(super) replay_frames: Frames,
     /// Heartbeats among the frames that quote where the shard is now.
     pub(super) heartbeats: [Option<Range>; FORMATS.len()],
     /// Slots with something pending, in the order they were touched; those before `flushed` are done.
@@ -73,6 +89,10 @@ pub struct Shard<T> {
     pub(super) user_counts: Vec<u32>,
     /// Bytes waiting in all outboxes.
     pub(super) waiting_bytes: usize,
+    /// Connections that get what they missed, in turn.
+    pub(super) replays: VecDeque<SlabKey>,
+    /// Connections older than a hole, with the time to close each, the next one last.
+    pub(super) moving: Vec<(u64, SlabKey)>,
     /// Connections still to be closed by the drain, the next one last, with the time for each.
     pub(super) drain: Vec<(u64, SlabKey)>,
     pub(super) draining: bool,
@@ -82,16 +102,27 @@ pub struct Shard<T> {
 }
 
 impl<T: Transport> Shard<T> {
-    /// A shard without connections.
-    pub fn new(settings: ShardSettings, keys: Keys, inbox: Arc<Inbox>, metrics: ShardMetrics) -> Self {
+    /// A shard without connections. `inbox` is one of those that `ingest` feeds.
+    pub fn new(
+        settings: ShardSettings,
+        keys: Keys,
+        ingest: Arc<Ingest>,
+        inbox: Arc<Inbox>,
+        metrics: ShardMetrics,
+    ) -> Self {
         Self {
             settings,
             tables: Tables::new(keys.clone()),
             keys,
             connections: Slab::default(),
+            by_id: HashMap::new(),
+            ingest,
             inbox,
             taken: Taken::default(),
+            placing: false,
+            placed_marks: Marks::default(),
             frames: Frames::default(),
+            replay_frames: Frames::default(),
             heartbeats: [None; FORMATS.len()],
             touched: Vec::new(),
             flushed: 0,
@@ -103,6 +134,8 @@ impl<T: Transport> Shard<T> {
             scratch: vec![0; READ_BYTES],
             user_counts: Vec::new(),
             waiting_bytes: 0,
+            replays: VecDeque::new(),
+            moving: Vec::new(),
             drain: Vec::new(),
             draining: false,
             last_sweep: 0,

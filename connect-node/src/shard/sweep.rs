@@ -2,14 +2,17 @@
 
 use rand::seq::SliceRandom;
 
+use pushcast_proto::client::v1::{Heartbeat, ServerFrame, server_frame};
+
 use super::{
     closing::STALL_MILLIS,
     connection::Phase,
     slab::SlabKey,
     state::{Now, Shard},
+    tickets::RENEW_MILLIS,
     transport::Transport,
 };
-use crate::close::CloseReason;
+use crate::{close::CloseReason, history::is_past};
 
 /// How long a client may take to say who it is (DESIGN 8), milliseconds.
 pub(super) const CONNECT_TIMEOUT_MILLIS: u64 = 5_000;
@@ -38,6 +41,9 @@ impl<T: Transport> Shard<T> {
             self.check(*key, now);
         }
         self.due = due;
+        while let Some((_, key)) = self.moving.pop_if(|(at, _)| *at <= now.millis) {
+            self.close(key, CloseReason::Moved, now);
+        }
         self.drain_due(now);
     }
 
@@ -68,10 +74,14 @@ impl<T: Transport> Shard<T> {
     /// The end of a connection of a draining node: what waits, its position, Close.
     pub(super) fn close_restarting(&mut self, key: SlabKey, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.phase == Phase::Open {
-            let format = connection.format;
+        if connection.phase == Phase::Open && !connection.special.held {
+            let (format, replaying) = (connection.format, connection.special.replaying);
             self.deliver(now);
-            let bytes = super::frames::encode(format, &self.heartbeat_frame(now));
+            let mut bytes = Vec::new();
+            if !replaying {
+                bytes = super::frames::encode(format, &self.heartbeat_frame(now));
+            }
+            bytes.extend(self.ticket_frame(key, true, now).unwrap_or_default());
             self.send(key.index, &bytes, now);
         }
         self.close(key, CloseReason::Restarting, now);
@@ -98,6 +108,7 @@ impl<T: Transport> Shard<T> {
             Phase::New | Phase::Open => self.check_life(key, now),
         }
         self.check_heartbeat(key, now);
+        self.renew_ticket(key, now);
         self.schedule(key);
     }
 
@@ -132,13 +143,40 @@ impl<T: Transport> Shard<T> {
         if connection.phase != Phase::Open || now.millis < connection.last_heartbeat + heartbeat {
             return;
         }
-        let format = connection.format;
+        if connection.special.held {
+            return;
+        }
+        let (format, replaying) = (connection.format, connection.special.replaying);
+        if replaying {
+            // A sign of life; where it is it learns at the end.
+            connection.last_heartbeat = now.millis;
+            let beat = ServerFrame { id: 0, frame: Some(server_frame::Frame::Heartbeat(Heartbeat::default())) };
+            let bytes = super::frames::encode(format, &beat);
+            self.send(key.index, &bytes, now);
+            return;
+        }
+        self.forget_floor(key, now);
         let range = self.heartbeat_range(format, now);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.add(range);
         connection.last_heartbeat = now.millis;
         if !std::mem::replace(&mut connection.touched, true) {
             self.touched.push(key.index);
+        }
+    }
+
+    /// Once everything that a floor covers is placed, deliveries need not ask it any more.
+    fn forget_floor(&mut self, key: SlabKey, now: Now) {
+        let as_of = self.quote_as_of(now);
+        let marks = &self.taken.marks;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(extras) = &mut connection.extras else { return };
+        let asked = |(floor, until): &(crate::floor::Floor, u64)| {
+            now.millis < *until && !is_past(marks, as_of, floor)
+        };
+        if !extras.floor.as_ref().is_some_and(asked) {
+            extras.floor = None;
+            connection.special.has_floor = false;
         }
     }
 
@@ -149,7 +187,8 @@ impl<T: Transport> Shard<T> {
             Phase::New => connection.opened + CONNECT_TIMEOUT_MILLIS,
             Phase::Open => {
                 let silent = (connection.last_seen + 2 * heartbeat).max(judge_after);
-                (connection.last_heartbeat + heartbeat).min(silent)
+                let ticket = connection.ticket_at + RENEW_MILLIS;
+                (connection.last_heartbeat + heartbeat).min(silent).min(ticket)
             }
             Phase::Closing { until, .. } => until,
         };

@@ -1,15 +1,15 @@
 //! Who is in which room, who is which user, on one shard.
 //!
 //! Owns both indexes and keeps them equal. Does no I/O, never awaits, knows connections only by their slot.
-//! A room or user is in the tables exactly while somebody here is in it; whoever changes that tells the
-//! inbox, whose interest mirrors these tables.
+//! A room or user is in the tables exactly while somebody here is in it. Every place of every connection is interest
+//! of its own in the inbox, so that it can be added before what is queued is placed, whatever that changes here.
 
 use hashbrown::HashTable;
 
 use crate::key::{Key, Keys};
 
 /// Rooms, users and tenants of one shard.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Tables {
     keys: Keys,
     rooms: Groups,
@@ -20,11 +20,19 @@ pub struct Tables {
 }
 
 /// One connection's places.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Member {
     app: Place,
     user: Place,
-    rooms: Vec<Place>,
+    rooms: Vec<Stay>,
+}
+
+/// A room a connection is in.
+#[derive(Debug, Clone, Copy)]
+struct Stay {
+    place: Place,
+    /// Since when, microseconds since 1970: a control that is older does not end it.
+    since: u64,
 }
 
 /// Where a connection stands in a group.
@@ -35,14 +43,14 @@ struct Place {
 }
 
 /// Groups of one kind, found by key.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Groups {
     index: HashTable<u32>,
     groups: Vec<Option<Group>>,
     free: Vec<u32>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Group {
     key: Key,
     /// The tenant's group; its own slot for a tenant.
@@ -73,33 +81,15 @@ impl Tables {
         self.users.index.len()
     }
 
-    /// The keys this shard has to be interested in before `user` can be put in and enter `rooms`, beyond
-    /// those it is interested in already. To be subscribed before `connect`.
+    /// The keys a connection of `user` is found by besides its rooms. To be subscribed before `connect`.
     pub fn keys_to_connect(&self, app: &str, user: &str) -> Vec<Key> {
-        let mut keys = Vec::new();
-        if self.connections == 0 {
-            keys.push(crate::key::EVERYONE);
-        }
-        let found = self.find_app(app);
-        if found.is_none() {
-            keys.push(self.keys.app(app.as_bytes()));
-        }
-        let key = self.keys.user(app.as_bytes(), user.as_bytes());
-        if found.and_then(|app| self.users.find(key, app, user)).is_none() {
-            keys.push(key);
-        }
-        keys
+        let (app, user) = (app.as_bytes(), user.as_bytes());
+        vec![crate::key::EVERYONE, self.keys.app(app), self.keys.user(app, user)]
     }
 
-    /// The keys of those `rooms`, each named once, that nobody on this shard is in. To be subscribed before
-    /// `join`.
+    /// The keys of `rooms`. To be subscribed before `join`.
     pub fn keys_to_join<'a>(&self, app: &str, rooms: impl IntoIterator<Item = &'a str>) -> Vec<Key> {
-        let found = self.find_app(app);
-        let absent = |room: &str| {
-            let key = self.keys.room(app.as_bytes(), room.as_bytes());
-            found.and_then(|app| self.rooms.find(key, app, room)).is_none().then_some(key)
-        };
-        rooms.into_iter().filter_map(absent).collect()
+        rooms.into_iter().map(|room| self.keys.room(app.as_bytes(), room.as_bytes())).collect()
     }
 
     /// Puts a connection in. Its slot must not be in.
@@ -124,15 +114,14 @@ impl Tables {
         self.connections += 1;
     }
 
-    /// Takes a connection out of everything. Returns the keys nobody here is for any more, to be
-    /// unsubscribed.
+    /// Takes a connection out of everything. Returns the keys it was found by, to be unsubscribed.
     pub fn disconnect(&mut self, slot: u32) -> Vec<Key> {
         let Some(member) = self.members.get_mut(slot as usize).and_then(Option::take) else {
             return Vec::new();
         };
-        let mut gone = Vec::new();
-        for place in member.rooms {
-            gone.extend(Self::leave_room(&mut self.rooms, &mut self.members, place));
+        let mut gone = vec![crate::key::EVERYONE];
+        for stay in member.rooms {
+            gone.extend(Self::leave_room(&mut self.rooms, &mut self.members, stay.place));
         }
         let (key, moved) = self.users.leave(member.user);
         gone.extend(key);
@@ -145,36 +134,35 @@ impl Tables {
             moved.app.at = member.app.at;
         }
         self.connections -= 1;
-        if self.connections == 0 {
-            gone.push(crate::key::EVERYONE);
-        }
         gone
     }
 
-    /// Puts a connection into a room. False if it was in, or the slot is not in the tables.
-    pub fn join(&mut self, slot: u32, room: &str) -> bool {
+    /// Puts a connection into a room, `since` a time in microseconds. False if it was in, which then counts from the
+    /// later time, or the slot is not in the tables.
+    pub fn join(&mut self, slot: u32, room: &str, since: u64) -> bool {
         let Some(app) = self.app_group(slot) else { return false };
         let key = self.keys.room(self.apps.id(app).as_bytes(), room.as_bytes());
         let group = self.rooms.find_or_insert(key, app, room);
         let Some(member) = self.members[slot as usize].as_mut() else { return false };
-        if member.rooms.iter().any(|place| place.group == group) {
+        if let Some(stay) = member.rooms.iter_mut().find(|stay| stay.place.group == group) {
+            stay.since = stay.since.max(since);
             return false;
         }
         let place = self.rooms.enter(group, slot);
         // Most connections are in one or two rooms; growing by doubling would waste more than it saves.
         member.rooms.reserve_exact(1);
-        member.rooms.push(place);
+        member.rooms.push(Stay { place, since });
         true
     }
 
-    /// Takes a connection out of a room. Returns the room's key if nobody here is in it any more.
+    /// Takes a connection out of a room. Returns the room's key if it was in.
     pub fn leave(&mut self, slot: u32, room: &str) -> Option<Key> {
         let app = self.app_group(slot)?;
         let key = self.keys.room(self.apps.id(app).as_bytes(), room.as_bytes());
         let group = self.rooms.find(key, app, room)?;
         let rooms = &mut self.members[slot as usize].as_mut()?.rooms;
-        let at = rooms.iter().position(|place| place.group == group)?;
-        let place = rooms.swap_remove(at);
+        let at = rooms.iter().position(|stay| stay.place.group == group)?;
+        let place = rooms.swap_remove(at).place;
         Self::leave_room(&mut self.rooms, &mut self.members, place)
     }
 
@@ -191,17 +179,41 @@ impl Tables {
 
     /// Whether a connection is in a room.
     pub fn is_in(&self, slot: u32, room: &str) -> bool {
-        let Some(member) = self.members.get(slot as usize).and_then(Option::as_ref) else { return false };
+        self.in_since(slot, room).is_some()
+    }
+
+    /// Since when a connection is in a room, if it is.
+    pub fn in_since(&self, slot: u32, room: &str) -> Option<u64> {
+        let member = self.members.get(slot as usize)?.as_ref()?;
         let key = self.keys.room(self.apps.id(member.app.group).as_bytes(), room.as_bytes());
-        let group = self.rooms.find(key, member.app.group, room);
-        group.is_some_and(|group| member.rooms.iter().any(|place| place.group == group))
+        let group = self.rooms.find(key, member.app.group, room)?;
+        member.rooms.iter().find(|stay| stay.place.group == group).map(|stay| stay.since)
+    }
+
+    /// A connection's rooms, and since when it is in each.
+    pub fn stays_of(&self, slot: u32) -> impl Iterator<Item = (&str, u64)> {
+        let member = self.members.get(slot as usize).and_then(Option::as_ref);
+        member
+            .into_iter()
+            .flat_map(|member| &member.rooms)
+            .map(|stay| (self.rooms.id(stay.place.group), stay.since))
+    }
+
+    /// The keys a connection is found by.
+    pub fn keys_of(&self, slot: u32) -> Vec<Key> {
+        let Some(member) = self.members.get(slot as usize).and_then(Option::as_ref) else { return Vec::new() };
+        let mut keys = vec![crate::key::EVERYONE];
+        keys.extend(self.apps.key(member.app.group));
+        keys.extend(self.users.key(member.user.group));
+        keys.extend(member.rooms.iter().filter_map(|stay| self.rooms.key(stay.place.group)));
+        keys
     }
 
     /// A connection's rooms, sorted.
     pub fn rooms_of(&self, slot: u32) -> Vec<&str> {
         let member = self.members.get(slot as usize).and_then(Option::as_ref);
         let mut rooms: Vec<_> =
-            member.iter().flat_map(|member| &member.rooms).map(|place| self.rooms.id(place.group)).collect();
+            member.iter().flat_map(|member| &member.rooms).map(|stay| self.rooms.id(stay.place.group)).collect();
         rooms.sort_unstable();
         rooms
     }
@@ -248,9 +260,9 @@ impl Tables {
     fn leave_room(rooms: &mut Groups, members: &mut [Option<Member>], place: Place) -> Option<Key> {
         let (key, moved) = rooms.leave(place);
         if let Some(moved) = moved.and_then(|slot| members[slot as usize].as_mut())
-            && let Some(theirs) = moved.rooms.iter_mut().find(|p| p.group == place.group)
+            && let Some(theirs) = moved.rooms.iter_mut().find(|stay| stay.place.group == place.group)
         {
-            theirs.at = place.at;
+            theirs.place.at = place.at;
         }
         key
     }
@@ -303,18 +315,18 @@ impl Groups {
         Place { group, at: (entered.members.len() - 1) as u32 }
     }
 
-    /// Returns the key if the group is gone now, and the slot of the connection that took the place.
+    /// Returns the key, and the slot of the connection that took the place.
     fn leave(&mut self, place: Place) -> (Option<Key>, Option<u32>) {
         let Some(group) = self.groups[place.group as usize].as_mut() else { return (None, None) };
         group.members.swap_remove(place.at as usize);
         let moved = group.members.get(place.at as usize).copied();
+        let key = group.key;
         if !group.members.is_empty() {
             if group.members.capacity() > 4 * group.members.len() {
                 group.members.shrink_to(2 * group.members.len());
             }
-            return (None, moved);
+            return (Some(key), moved);
         }
-        let key = group.key;
         if let Ok(entry) = self.index.find_entry(key, |slot| *slot == place.group) {
             entry.remove();
         }
@@ -325,6 +337,10 @@ impl Groups {
 
     fn members(&self, group: u32) -> &[u32] {
         self.groups[group as usize].as_ref().map_or(&[], |group| &group.members)
+    }
+
+    fn key(&self, group: u32) -> Option<Key> {
+        self.groups[group as usize].as_ref().map(|group| group.key)
     }
 
     fn id(&self, group: u32) -> &str {

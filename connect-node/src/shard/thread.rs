@@ -35,6 +35,7 @@ use super::{
 };
 use crate::{
     inbox::Inbox,
+    ingest::Ingest,
     key::Keys,
     metrics::ShardMetrics,
     readiness::{Admission, Permit},
@@ -80,6 +81,7 @@ pub(crate) struct ShardParts {
     pub(crate) settings: ShardSettings,
     pub(crate) local_pages_only: bool,
     pub(crate) keys: Keys,
+    pub(crate) ingest: Arc<Ingest>,
     pub(crate) admission: Arc<Admission>,
     /// Answers what is not `/ws`.
     pub(crate) router: Router,
@@ -199,7 +201,7 @@ fn run_thread(
     if started.send(Ok(runtime.handle().clone())).is_err() {
         return;
     }
-    let shard = Shard::new(parts.settings, parts.keys, inbox, ShardMetrics::default());
+    let shard = Shard::new(parts.settings, parts.keys, parts.ingest, inbox, ShardMetrics::default());
     let core = Rc::new(Core {
         shard: RefCell::new(shard),
         local_pages_only: parts.local_pages_only,
@@ -251,7 +253,11 @@ async fn run_events(core: Rc<Core>, mut commands: mpsc::Receiver<Command>) {
 async fn turn(core: &Core) {
     let mut left = {
         let mut shard = core.shard.borrow_mut();
-        shard.deliver(core.clock.now());
+        let now = core.clock.now();
+        shard.deliver(now);
+        if shard.replay(now) {
+            core.wake.notify_one();
+        }
         shard.touched_len()
     };
     while left > 0 {

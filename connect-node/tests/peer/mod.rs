@@ -7,7 +7,7 @@ use connect_node::{
     ShardMetrics,
     batch::Batch,
     inbox::Inbox,
-    ingest::{Ingest, Owner},
+    ingest::{Ingest, IngestSettings, Owner},
     key::Keys,
     shard::{
         connection::Connection,
@@ -16,14 +16,17 @@ use connect_node::{
         state::{Now, Shard, ShardSettings},
         transport::Transport,
     },
+    tickets::TicketKeys,
 };
 use prost::Message as _;
-use pushcast_proto::connectnode::v1::{Message, MessageBatch, message::Target};
+use pushcast_proto::connectnode::v1::{Fill, Hello, Message, MessageBatch, message::Target};
 use serde_json::Value;
 use tokio::sync::Notify;
 
 pub(crate) const OUTBOX_BYTES: usize = 64 * 1024;
 pub(crate) const HEARTBEAT: u64 = 25_000;
+/// When the tests begin, microseconds since 1970.
+pub(crate) const EPOCH: u64 = 1_000_000_000;
 pub(crate) const MANAGER: u64 = 0x8f14_e45f_ceea_167a;
 
 /// What the network holds for one client.
@@ -145,7 +148,7 @@ pub(crate) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
 /// One shard of a node, its ingest and a link of one manager, in virtual time.
 pub(crate) struct Node {
     pub(crate) shard: Shard<Peer>,
-    pub(crate) ingest: Ingest,
+    pub(crate) ingest: Arc<Ingest>,
     pub(crate) owner: Owner,
     keys: Keys,
     seq: u64,
@@ -156,17 +159,26 @@ impl Node {
     pub(crate) fn new() -> Self {
         let keys = Keys::default();
         let inbox = Arc::new(Inbox::default());
-        let ingest = Ingest::new(vec![Arc::clone(&inbox)], vec![Arc::new(Notify::new())], false);
-        let settings =
-            ShardSettings { node_id: "n1".to_owned(), heartbeat: HEARTBEAT, outbox_bytes: OUTBOX_BYTES };
-        let shard = Shard::new(settings, keys.clone(), inbox, ShardMetrics::default());
-        let owner = ingest.take_over(MANAGER, 0, 0).owner;
-        ingest.fill(owner, 1, 0).expect("the link just took over");
+        let wakes = vec![Arc::new(Notify::new())];
+        let settings = IngestSettings::default();
+        let ingest = Arc::new(Ingest::new(vec![Arc::clone(&inbox)], wakes, keys.clone(), settings));
+        let settings = ShardSettings {
+            node_id: "n1".to_owned(),
+            heartbeat: HEARTBEAT,
+            outbox_bytes: OUTBOX_BYTES,
+            ticket_keys: TicketKeys::default(),
+        };
+        let shard =
+            Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::default());
+        let hello = Hello { manager_id: MANAGER, ..Hello::default() };
+        let owner = ingest.take_over(&hello, EPOCH).owner;
+        let fill = Fill { first_seq: 1, ..Fill::default() };
+        ingest.fill(owner, &fill, EPOCH).expect("the link just took over");
         Self { shard, ingest, owner, keys, seq: 0, millis: 0 }
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { millis: self.millis, micros: 1_000_000_000 + self.millis * 1000 }
+        Now { millis: self.millis, micros: EPOCH + self.millis * 1000 }
     }
 
     pub(crate) fn open(&mut self, format: Format) -> (SlabKey, Peer) {
@@ -205,7 +217,7 @@ impl Node {
         };
         let bytes = MessageBatch { messages: vec![message] }.encode_to_vec();
         let batch = Batch::decode(Bytes::from(bytes), &self.keys).expect("it is a batch");
-        self.ingest.offer(self.owner, batch).expect("the link owns the manager");
+        self.ingest.offer(self.owner, batch, self.now().micros).expect("the link owns the manager");
     }
 
     pub(crate) fn push_to_room(&mut self, room: &str, content: &[u8]) {

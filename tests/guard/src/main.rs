@@ -11,7 +11,7 @@ use connect_node::{
     ShardMetrics,
     batch::Batch,
     inbox::Inbox,
-    ingest::{Ingest, Owner},
+    ingest::{Ingest, IngestSettings, Owner},
     key::Keys,
     shard::{
         connection::Connection,
@@ -19,11 +19,12 @@ use connect_node::{
         state::{Now, Shard, ShardSettings},
         transport::Transport,
     },
+    tickets::TicketKeys,
 };
 use prost::Message as _;
 use pushcast_proto::{
     client::v1::{ClientFrame, Connect, client_frame},
-    connectnode::v1::{Message, MessageBatch, message::Target},
+    connectnode::v1::{Fill, Heartbeat, Hello, Message, MessageBatch, message::Target},
 };
 use tokio::sync::Notify;
 
@@ -74,7 +75,7 @@ impl Case {
 
 struct Driver {
     shard: Shard<Sink>,
-    ingest: Ingest,
+    ingest: Arc<Ingest>,
     owner: Owner,
     keys: Keys,
     sends: Rc<Cell<u64>>,
@@ -86,12 +87,20 @@ impl Driver {
     fn new(case: &Case) -> anyhow::Result<Self> {
         let keys = Keys::default();
         let inbox = Arc::new(Inbox::default());
-        let ingest = Ingest::new(vec![Arc::clone(&inbox)], vec![Arc::new(Notify::new())], false);
-        let settings =
-            ShardSettings { node_id: "guard".to_owned(), heartbeat: 25_000, outbox_bytes: 1 << 20 };
-        let shard = Shard::new(settings, keys.clone(), inbox, ShardMetrics::default());
-        let owner = ingest.take_over(MANAGER, 0, 0).owner;
-        ingest.fill(owner, 1, 0)?;
+        let wakes = vec![Arc::new(Notify::new())];
+        let settings = IngestSettings::default();
+        let ingest = Arc::new(Ingest::new(vec![Arc::clone(&inbox)], wakes, keys.clone(), settings));
+        let settings = ShardSettings {
+            node_id: "guard".to_owned(),
+            heartbeat: 25_000,
+            outbox_bytes: 1 << 20,
+            ticket_keys: TicketKeys::random(),
+        };
+        let shard =
+            Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::default());
+        let hello = Hello { manager_id: MANAGER, ..Hello::default() };
+        let owner = ingest.take_over(&hello, NOW.micros).owner;
+        ingest.fill(owner, &Fill { first_seq: 1, ..Fill::default() }, NOW.micros)?;
         let mut driver = Self { shard, ingest, owner, keys, sends: Rc::default() };
         for n in 0..case.sockets {
             driver.connect(n, case.rooms)?;
@@ -122,12 +131,18 @@ impl Driver {
     fn measured_round(&mut self, batch: Bytes) -> anyhow::Result<u64> {
         let batch = Batch::decode(batch, &self.keys)?;
         let last = batch.last_seq();
-        self.ingest.offer(self.owner, batch)?;
+        self.ingest.offer(self.owner, batch, NOW.micros)?;
         self.shard.deliver(NOW);
         while self.shard.flush(256, NOW) {}
         self.shard.end_turn();
         let ack = self.ingest.next_ack(self.owner)?.context("the batch is placed")?;
-        self.ingest.heartbeat(self.owner, last, NOW.micros, last, &[])?;
+        let beat = Heartbeat {
+            sent_seq: last,
+            acked_seq: last,
+            through: NOW.micros,
+            ..Heartbeat::default()
+        };
+        self.ingest.heartbeat(self.owner, &beat, NOW.micros)?;
         Ok(ack.recipients.iter().map(|n| u64::from(*n)).sum())
     }
 }

@@ -105,12 +105,12 @@ impl Keeper {
 
     /// Keeps the record until it is revoked, dropped, taken, or the registry closes.
     pub(super) async fn run(mut self, holder: Holder, closed: CancellationToken) {
-        let Holder { state, taken, revoke } = holder;
+        let Holder { state, taken, written, revoke } = holder;
         let end = tokio::select! {
             biased;
             () = revoke.cancelled() => End::Revoked,
             () = closed.cancelled() => End::Left,
-            end = self.keep(state, &taken) => end,
+            end = self.keep(state, &taken, &written) => end,
         };
         match end {
             End::Revoked => self.revoke().await,
@@ -118,7 +118,12 @@ impl Keeper {
         }
     }
 
-    async fn keep(&mut self, mut state: watch::Receiver<State>, taken: &watch::Sender<Option<Taken>>) -> End {
+    async fn keep(
+        &mut self,
+        mut state: watch::Receiver<State>,
+        taken: &watch::Sender<Option<Taken>>,
+        written: &watch::Sender<u64>,
+    ) -> End {
         loop {
             match self.hold(&mut state).await {
                 Ok(end) => return end,
@@ -127,7 +132,7 @@ impl Keeper {
                     info!(key = self.key, "Our record is gone from etcd; writing it again.");
                     self.record.state = *state.borrow_and_update();
                     match self.acquire().await {
-                        Ok(None) => {}
+                        Ok(None) => written.send_modify(|times| *times += 1),
                         Ok(Some(rival)) => {
                             warn!(
                                 key = self.key,

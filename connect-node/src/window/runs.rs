@@ -1,0 +1,86 @@
+//! Where each manager's seqs are in the order of arrival.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::floor::Floor;
+
+/// A batch's messages: consecutive seqs with consecutive arrival numbers.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    first_seq: u64,
+    first_arrival: u64,
+    accepted_at: u64,
+}
+
+/// One manager's runs that are in the window, ascending.
+#[derive(Debug, Default)]
+struct Manager {
+    runs: VecDeque<Run>,
+    /// Seq behind the newest that went; 0 if none did.
+    kept_from: u64,
+}
+
+/// See the file.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    managers: BTreeMap<u64, Manager>,
+    len: usize,
+    /// Of managers of which nothing is left here: accept time of the newest message that went.
+    gone_at: u64,
+}
+
+impl Runs {
+    pub(super) fn push(&mut self, manager: u64, first_seq: u64, first_arrival: u64, accepted_at: u64) {
+        self.managers.entry(manager).or_default().runs.push_back(Run { first_seq, first_arrival, accepted_at });
+        self.len += 1;
+    }
+
+    /// The oldest run of a manager goes, whose last message is `last_seq`, accepted at `accepted_at`.
+    pub(super) fn pop(&mut self, manager: u64, last_seq: u64, accepted_at: u64) {
+        let Some(state) = self.managers.get_mut(&manager) else { return };
+        if state.runs.pop_front().is_some() {
+            self.len -= 1;
+        }
+        state.kept_from = last_seq + 1;
+        if state.runs.is_empty() {
+            self.gone_at = self.gone_at.max(accepted_at);
+            self.managers.remove(&manager);
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.len * size_of::<Run>()
+    }
+
+    /// Whether of every manager all that the floor does not cover is still here. `limit` is the time up to which it
+    /// covers everything.
+    pub(super) fn all_kept_behind(&self, floor: &Floor, limit: u64) -> bool {
+        let kept = |(manager, state): (&u64, &Manager)| {
+            let seq = floor.seq(*manager);
+            state.kept_from == 0 || seq.is_some_and(|seq| state.kept_from <= seq.saturating_add(1))
+        };
+        self.gone_at <= limit && self.managers.iter().all(kept)
+    }
+
+    /// Arrival number from which on there may be messages that the floor does not cover.
+    pub(super) fn first_uncovered(&self, floor: &Floor) -> Option<u64> {
+        self.managers.iter().filter_map(|(manager, state)| state.first_uncovered(*manager, floor)).min()
+    }
+}
+
+impl Manager {
+    fn first_uncovered(&self, manager: u64, floor: &Floor) -> Option<u64> {
+        let Some(seq) = floor.seq(manager) else {
+            let after = self.runs.partition_point(|run| run.accepted_at <= floor.unnamed_after());
+            // The last run that began before may go on behind it.
+            return self.runs.get(after.saturating_sub(1)).map(|run| run.first_arrival);
+        };
+        let after = self.runs.partition_point(|run| run.first_seq <= seq);
+        let Some(run) = after.checked_sub(1).and_then(|at| self.runs.get(at)) else {
+            return self.runs.front().map(|run| run.first_arrival);
+        };
+        let behind = run.first_arrival.saturating_add(seq - run.first_seq).saturating_add(1);
+        // Between two runs seqs may be lost, arrival numbers not.
+        Some(self.runs.get(after).map_or(behind, |next| behind.min(next.first_arrival)))
+    }
+}
