@@ -168,7 +168,7 @@ fn describe() {
     describe_gauge!(
         "push_manager_clock_offset_seconds",
         Unit::Seconds,
-        "The furthest a node's clock was seen from this manager's, on the present links."
+        "The furthest a node's clock was seen from this manager's since its link was made."
     );
     describe_gauge!("push_manager_known_nodes", "Nodes known, linked or not.");
     describe_gauge!("push_manager_links", "Nodes by the state of the link to them.");

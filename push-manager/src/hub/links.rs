@@ -3,9 +3,9 @@
 use std::task::Waker;
 
 use pushcast_proto::connectnode::v1::{LinkResponse, link_request, link_response};
-use tracing::{debug, info, warn};
+use tracing::warn;
 
-use super::{Core, Hub};
+use super::{Core, Hub, news::News};
 use crate::{
     answers::NodeKey,
     clock::{Now, SECOND},
@@ -148,21 +148,6 @@ impl Hub {
         Ok(())
     }
 
-    /// Not under the lock: a log that is not read must not stop the manager.
-    fn tell(&self, key: NodeKey, news: &News) {
-        if let Some(started) = &news.started {
-            info!(node = %started.node_id, instance = %started.instance, "Link is up.");
-        }
-        if let Some(seq) = news.handed_up {
-            self.metrics.handed_up.increment(1);
-            debug!(node = self.node_name(key), seq, "A node handed up a control.");
-        }
-        if let Some(offset) = news.clock_offset {
-            let (node, seconds) = (self.node_name(key), seconds(offset));
-            warn!(node, seconds, "A node's clock is far from this manager's.");
-        }
-    }
-
     fn measure(&self, core: &Core, acked: &Acked, now: Now) {
         self.metrics.acknowledged(&acked.counted);
         if acked.counted.iter().any(|counted| counted.nodes > 0)
@@ -197,16 +182,6 @@ impl Hub {
             (linked.len(), others.len())
         })
     }
-}
-
-/// What a frame brought that the manager's own log tells.
-#[derive(Debug, Default)]
-struct News {
-    started: Option<Started>,
-    /// The seq a control got.
-    handed_up: Option<u64>,
-    /// Microseconds, if they are worth a warning.
-    clock_offset: Option<u64>,
 }
 
 /// How a connection ended.
