@@ -31,6 +31,7 @@ mod push_service;
 mod push_stream;
 mod readiness;
 mod refusal;
+mod responses;
 mod run;
 mod silence;
 pub mod trace;

@@ -7,7 +7,10 @@ use metrics::{
 use pushcast_common::telemetry;
 use tonic::Code;
 
-use crate::{api::Api, link_state::Counted};
+use crate::{
+    api::{Api, Rpc},
+    link_state::Counted,
+};
 
 /// The codes whose series exist from the start.
 const USUAL_CODES: [Code; 4] = [Code::Ok, Code::InvalidArgument, Code::Unavailable, Code::DeadlineExceeded];
@@ -19,11 +22,12 @@ pub(crate) const LINK_STATES: [&str; 3] = ["linked", "linking", "down"];
 pub(crate) struct Metrics {
     broadcast_nodes: [Counter; 4],
     broadcast_delivered: [Counter; 4],
-    /// By api, then in the order of `USUAL_CODES`.
-    requests: [[Counter; 4]; 4],
-    request_seconds: [Histogram; 4],
+    /// By rpc, then in the order of `USUAL_CODES`.
+    requests: [[Counter; 4]; 7],
+    request_seconds: [Histogram; 7],
     pub(crate) ack_seconds: Histogram,
-    pending_answers: [Counter; 4],
+    pending_answers: [Counter; 7],
+    pub(crate) handed_up: Counter,
     pub(crate) gaps: Counter,
     pub(crate) gap_messages: Counter,
     pub(crate) link_failures: Counter,
@@ -31,6 +35,7 @@ pub(crate) struct Metrics {
     pub(crate) log_age: Gauge,
     pub(crate) log_head: Gauge,
     pub(crate) link_lag: Gauge,
+    pub(crate) clock_offset: Gauge,
     pub(crate) known_nodes: Gauge,
     pub(crate) links: [Gauge; 3],
 }
@@ -43,11 +48,13 @@ impl Metrics {
         Self {
             broadcast_nodes: by_api("push_manager_broadcast_nodes_total"),
             broadcast_delivered: by_api("push_manager_broadcast_delivered_total"),
-            requests: Api::ALL.map(|api| USUAL_CODES.map(|code| request_counter(api, code))),
-            request_seconds: Api::ALL
-                .map(|api| histogram!("push_manager_request_seconds", "api" => api.name())),
+            requests: Rpc::ALL.map(|rpc| USUAL_CODES.map(|code| request_counter(rpc, code))),
+            request_seconds: Rpc::ALL
+                .map(|rpc| histogram!("push_manager_request_seconds", "api" => rpc.name())),
             ack_seconds: histogram!("push_manager_ack_seconds"),
-            pending_answers: by_api("push_manager_pending_answers_total"),
+            pending_answers: Rpc::ALL
+                .map(|rpc| counter!("push_manager_pending_answers_total", "api" => rpc.name())),
+            handed_up: counter!("push_manager_handed_up_total"),
             gaps: counter!("push_manager_gaps_total"),
             gap_messages: counter!("push_manager_gap_messages_total"),
             link_failures: counter!("push_manager_link_failures_total"),
@@ -55,27 +62,29 @@ impl Metrics {
             log_age: gauge!("push_manager_log_age_seconds"),
             log_head: gauge!("push_manager_log_head"),
             link_lag: gauge!("push_manager_link_lag"),
+            clock_offset: gauge!("push_manager_clock_offset_seconds"),
             known_nodes: gauge!("push_manager_known_nodes"),
             links: LINK_STATES.map(|state| gauge!("push_manager_links", "state" => state)),
         }
     }
 
-    /// A push was answered, or refused, with this code.
-    pub(crate) fn request(&self, api: Api, code: Code) {
+    /// A push or control was answered, or refused, with this code.
+    pub(crate) fn request(&self, rpc: impl Into<Rpc>, code: Code) {
+        let rpc = rpc.into();
         match USUAL_CODES.iter().position(|&usual| usual == code) {
-            Some(index) => self.requests[api.index()][index].increment(1),
-            None => request_counter(api, code).increment(1),
+            Some(index) => self.requests[rpc.index()][index].increment(1),
+            None => request_counter(rpc, code).increment(1),
         }
     }
 
     /// An answer named this many nodes as pending.
-    pub(crate) fn answered_with_pending(&self, api: Api, nodes: usize) {
-        self.pending_answers[api.index()].increment(u64::from(nodes > 0));
+    pub(crate) fn answered_with_pending(&self, rpc: Rpc, nodes: usize) {
+        self.pending_answers[rpc.index()].increment(u64::from(nodes > 0));
     }
 
     /// Microseconds from acceptance to the answer.
-    pub(crate) fn answered_after(&self, api: Api, micros: u64) {
-        self.request_seconds[api.index()].record(seconds(micros));
+    pub(crate) fn answered_after(&self, rpc: Rpc, micros: u64) {
+        self.request_seconds[rpc.index()].record(seconds(micros));
     }
 
     /// A node acknowledged messages.
@@ -114,8 +123,8 @@ pub(crate) fn code_name(code: Code) -> &'static str {
     }
 }
 
-fn request_counter(api: Api, code: Code) -> Counter {
-    counter!("push_manager_requests_total", "api" => api.name(), "code" => code_name(code))
+fn request_counter(rpc: Rpc, code: Code) -> Counter {
+    counter!("push_manager_requests_total", "api" => rpc.name(), "code" => code_name(code))
 }
 
 fn describe() {
@@ -126,7 +135,7 @@ fn describe() {
     );
     describe_counter!(
         "push_manager_requests_total",
-        "Pushes answered or refused, items of streams included."
+        "Pushes and controls answered or refused, items of streams included."
     );
     describe_histogram!(
         "push_manager_request_seconds",
@@ -142,6 +151,7 @@ fn describe() {
         "push_manager_pending_answers_total",
         "Answers that named a node as pending: it was too slow to be waited for, or has no link."
     );
+    describe_counter!("push_manager_handed_up_total", "Controls that nodes decided and this manager logged.");
     describe_counter!("push_manager_gaps_total", "Gaps said to nodes: the log no longer reached back.");
     describe_counter!("push_manager_gap_messages_total", "Messages that Gaps said are lost for a node.");
     describe_counter!(
@@ -154,6 +164,11 @@ fn describe() {
     describe_gauge!(
         "push_manager_link_lag",
         "Messages not yet acknowledged by the node that is furthest behind, linked or not."
+    );
+    describe_gauge!(
+        "push_manager_clock_offset_seconds",
+        Unit::Seconds,
+        "The furthest a node's clock was seen from this manager's since its link was made."
     );
     describe_gauge!("push_manager_known_nodes", "Nodes known, linked or not.");
     describe_gauge!("push_manager_links", "Nodes by the state of the link to them.");

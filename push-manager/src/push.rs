@@ -7,12 +7,12 @@ use pushcast_proto::{
     pushmanager::v1::PushAnswer,
 };
 
-use crate::{answers::Answer, api::Api};
+use crate::{answers::Answer, api::Rpc};
 
-/// A checked push.
+/// A checked push, or a control, which goes the same way.
 #[derive(Debug)]
 pub(crate) struct Push {
-    pub(crate) api: Api,
+    pub(crate) rpc: Rpc,
     /// All of the message but its number and its accept time.
     pub(crate) message: Message,
     /// Answer as soon as it is accepted.

@@ -12,7 +12,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     answers::{Answer, End},
-    api::Api,
+    api::{Api, Rpc},
     clock::micros,
     deadline,
     hub::{Hub, Ticket},
@@ -20,6 +20,10 @@ use crate::{
     push::{Mark, accepted_answer, full_answer, message_id},
     push_stream::PushStream,
     refusal,
+    responses::{
+        broadcast_response, join_response, kick_response, leave_response, room_response, user_response,
+        users_response,
+    },
     validate::{self, Checked},
 };
 
@@ -40,24 +44,25 @@ impl PushService {
         self.max_content
     }
 
-    /// Takes a checked push and waits for its answer, for as long as the caller waits.
+    /// Takes a checked push or control and waits for its answer, for as long as the caller waits.
     pub(crate) async fn push(
         &self,
-        api: Api,
+        rpc: impl Into<Rpc>,
         push: Checked,
         timeout: Option<Duration>,
     ) -> Result<PushAnswer, Status> {
+        let rpc = rpc.into();
         let result = self.try_push(push, timeout).await;
         if let Ok(answer) = &result {
-            self.hub.metrics.answered_with_pending(api, answer.pending_nodes.len());
+            self.hub.metrics.answered_with_pending(rpc, answer.pending_nodes.len());
         }
-        self.hub.metrics.request(api, result.as_ref().map_or_else(Status::code, |_| Code::Ok));
+        self.hub.metrics.request(rpc, result.as_ref().map_or_else(Status::code, |_| Code::Ok));
         result
     }
 
     async fn try_push(&self, push: Checked, timeout: Option<Duration>) -> Result<PushAnswer, Status> {
         let push = push.map_err(|status| *status)?;
-        let api = push.api;
+        let rpc = push.rpc;
         let now = self.hub.clock().mono();
         let deadline = timeout.map(|timeout| now.saturating_add(micros(deadline::wait_for(timeout))));
         let Ticket { seq, mark, answer } = self.hub.push(push, deadline).map_err(refusal::refused)?;
@@ -66,11 +71,15 @@ impl PushService {
         };
         let answer = answer.await.map_err(|_| refusal::ended_while_waiting())?;
         let waited = self.hub.clock().mono().saturating_sub(answer.accepted_at);
-        self.hub.metrics.answered_after(api, waited);
+        self.hub.metrics.answered_after(rpc, waited);
         self.outcome(answer, mark)
     }
 
     fn outcome(&self, answer: Answer, mark: Option<Box<Mark>>) -> Result<PushAnswer, Status> {
+        if answer.conflict {
+            let message_id = message_id(self.hub.id, answer.seq, Mark::hash(mark.as_deref()));
+            return Err(refusal::request_id_conflict(message_id));
+        }
         if answer.end == End::CallerDeadline && answer.acked == 0 {
             let message_id = message_id(self.hub.id, answer.seq, Mark::hash(mark.as_deref()));
             return Err(refusal::nothing_acknowledged(message_id));
@@ -131,46 +140,31 @@ impl PushManagerService for PushService {
         Ok(Response::new(stream))
     }
 
-    async fn join_room(&self, _: Request<JoinRoomRequest>) -> Result<Response<JoinRoomResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn join_room(
+        &self,
+        request: Request<JoinRoomRequest>,
+    ) -> Result<Response<JoinRoomResponse>, Status> {
+        let timeout = deadline::of_grpc(request.metadata());
+        let control = validate::join_room(request.into_inner());
+        Ok(Response::new(join_response(self.push(Rpc::JoinRoom, control, timeout).await?)))
     }
 
-    async fn leave_room(&self, _: Request<LeaveRoomRequest>) -> Result<Response<LeaveRoomResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn leave_room(
+        &self,
+        request: Request<LeaveRoomRequest>,
+    ) -> Result<Response<LeaveRoomResponse>, Status> {
+        let timeout = deadline::of_grpc(request.metadata());
+        let control = validate::leave_room(request.into_inner());
+        Ok(Response::new(leave_response(self.push(Rpc::LeaveRoom, control, timeout).await?)))
     }
 
-    async fn kick(&self, _: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
+        let timeout = deadline::of_grpc(request.metadata());
+        let control = validate::kick(request.into_inner());
+        Ok(Response::new(kick_response(self.push(Rpc::Kick, control, timeout).await?)))
     }
 
     async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
         Ok(Response::new(self.nodes().await))
     }
-}
-
-pub(crate) fn room_response(answer: PushAnswer) -> PushToRoomResponse {
-    let PushAnswer { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes, .. } = answer;
-    PushToRoomResponse { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes }
-}
-
-pub(crate) fn user_response(answer: PushAnswer) -> PushToUserResponse {
-    let PushAnswer { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes, .. } = answer;
-    PushToUserResponse { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes }
-}
-
-pub(crate) fn users_response(answer: PushAnswer) -> PushToUsersResponse {
-    PushToUsersResponse {
-        message_id: answer.message_id,
-        nodes: answer.nodes,
-        acked: answer.acked,
-        delivered_nodes: answer.delivered_nodes,
-        recipients: answer.recipients,
-        pending_nodes: answer.pending_nodes,
-        recipients_by_user: answer.recipients_by_user,
-    }
-}
-
-pub(crate) fn broadcast_response(answer: PushAnswer) -> BroadcastResponse {
-    let PushAnswer { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes, .. } = answer;
-    BroadcastResponse { message_id, nodes, acked, delivered_nodes, recipients, pending_nodes }
 }

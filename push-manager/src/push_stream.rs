@@ -12,16 +12,15 @@ use std::{
 
 use futures::Stream;
 use prost::Message as _;
-use pushcast_common::id::ManagerId;
 use pushcast_proto::pushmanager::v1::{
     PushItem, PushResult, PushStreamRequest, PushStreamResponse, push_result,
 };
 use tonic::{Code, Status, Streaming};
 
 use crate::{
-    api::Api,
+    api::Rpc,
     hub::{Hub, Outcome, Refused, Turn, Verdict},
-    push::{Push, accepted_answer, full_answer},
+    push::{Mark, Push, accepted_answer, full_answer, message_id},
     refusal, validate,
 };
 
@@ -66,7 +65,7 @@ enum Slot {
     },
     Waiting {
         tag: u64,
-        api: Api,
+        rpc: Rpc,
         bytes: usize,
     },
 }
@@ -83,7 +82,7 @@ struct Read {
 
 enum Item {
     Refused { result: PushResult, bytes: usize },
-    Push { tag: u64, api: Api, bytes: usize },
+    Push { tag: u64, rpc: Rpc, bytes: usize },
 }
 
 impl PushStream {
@@ -135,7 +134,7 @@ impl PushStream {
         match push {
             Ok(push) => {
                 let bytes = push.message.encoded_len() + ITEM_BYTES;
-                read.items.push(Item::Push { tag, api: push.api, bytes });
+                read.items.push(Item::Push { tag, rpc: push.rpc, bytes });
                 read.pushes.push(push);
                 bytes
             }
@@ -165,29 +164,29 @@ impl PushStream {
                     self.in_flight_bytes += bytes;
                     Slot::Ready { result: Box::new(result), bytes }
                 }
-                Item::Push { tag, api, bytes } => {
+                Item::Push { tag, rpc, bytes } => {
                     let Some(verdict) = verdicts.next() else { break };
-                    self.slot(tag, api, bytes, verdict)
+                    self.slot(tag, rpc, bytes, verdict)
                 }
             };
             self.slots.push_back(slot);
         }
     }
 
-    fn slot(&mut self, tag: u64, api: Api, bytes: usize, verdict: Verdict) -> Slot {
+    fn slot(&mut self, tag: u64, rpc: Rpc, bytes: usize, verdict: Verdict) -> Slot {
         match verdict {
             Verdict::Waiting => {
                 self.in_flight_bytes += bytes;
-                Slot::Waiting { tag, api, bytes }
+                Slot::Waiting { tag, rpc, bytes }
             }
             Verdict::Accepted { seq, mark } => {
-                self.hub.metrics.request(api, Code::Ok);
+                self.hub.metrics.request(rpc, Code::Ok);
                 let answer = accepted_answer(self.hub.id, seq, mark);
                 ready(PushResult { tag, outcome: Some(push_result::Outcome::Answer(answer)) })
             }
             Verdict::Refused(refused) => {
                 let status = refusal::refused(refused);
-                self.hub.metrics.request(api, status.code());
+                self.hub.metrics.request(rpc, status.code());
                 ready(error_result(tag, &status))
             }
         }
@@ -201,14 +200,12 @@ impl PushStream {
         while bytes < RESPONSE_BYTES {
             let result = match self.slots.front() {
                 None => break,
-                Some(&Slot::Waiting { tag, api, bytes: content }) => {
+                Some(&Slot::Waiting { tag, rpc, bytes: content }) => {
                     let Some(outcome) = self.outcomes.pop_front() else { break };
-                    oldest.get_or_insert((api, outcome.answer.accepted_at));
-                    self.hub.metrics.request(api, Code::Ok);
-                    self.hub.metrics.answered_with_pending(api, outcome.answer.pending.len());
+                    oldest.get_or_insert((rpc, outcome.answer.accepted_at));
                     self.in_flight_bytes -= content;
                     self.slots.pop_front();
-                    answer_result(self.hub.id, tag, outcome)
+                    self.result(tag, rpc, outcome)
                 }
                 Some(Slot::Ready { .. }) => match self.slots.pop_front() {
                     Some(Slot::Ready { result, bytes: held }) => {
@@ -221,11 +218,26 @@ impl PushStream {
             bytes += result.encoded_len();
             results.push(result);
         }
-        if let Some((api, accepted_at)) = oldest {
+        if let Some((rpc, accepted_at)) = oldest {
             let waited = self.hub.clock().mono().saturating_sub(accepted_at);
-            self.hub.metrics.answered_after(api, waited);
+            self.hub.metrics.answered_after(rpc, waited);
         }
         results
+    }
+
+    /// The result of a push that was waited for.
+    fn result(&self, tag: u64, rpc: Rpc, outcome: Outcome) -> PushResult {
+        let Outcome { answer, mark } = outcome;
+        if answer.conflict {
+            let message_id = message_id(self.hub.id, answer.seq, Mark::hash(mark.as_deref()));
+            let status = refusal::request_id_conflict(message_id);
+            self.hub.metrics.request(rpc, status.code());
+            return error_result(tag, &status);
+        }
+        self.hub.metrics.request(rpc, Code::Ok);
+        self.hub.metrics.answered_with_pending(rpc, answer.pending.len());
+        let answer = full_answer(self.hub.id, answer, mark);
+        PushResult { tag, outcome: Some(push_result::Outcome::Answer(answer)) }
     }
 }
 
@@ -264,11 +276,6 @@ impl Drop for PushStream {
 /// A result that is there at once and holds no more than its place.
 fn ready(result: PushResult) -> Slot {
     Slot::Ready { result: Box::new(result), bytes: 0 }
-}
-
-fn answer_result(manager: ManagerId, tag: u64, outcome: Outcome) -> PushResult {
-    let answer = full_answer(manager, outcome.answer, outcome.mark);
-    PushResult { tag, outcome: Some(push_result::Outcome::Answer(answer)) }
 }
 
 fn error_result(tag: u64, status: &Status) -> PushResult {

@@ -55,6 +55,14 @@ pub(crate) fn nothing_acknowledged(message_id: String) -> Status {
     Status::with_error_details(Code::DeadlineExceeded, message, details)
 }
 
+/// A node knows the request_id with another target or content.
+pub(crate) fn request_id_conflict(message_id: String) -> Status {
+    let metadata = [("message_id".to_owned(), message_id)];
+    let details = ErrorDetails::with_error_info("REQUEST_ID_CONFLICT", DOMAIN, metadata);
+    let message = "this request_id was used before with another target or content";
+    Status::with_error_details(Code::AlreadyExists, message, details)
+}
+
 /// The manager ended while an accepted push was still waited for.
 pub(crate) fn ended_while_waiting() -> Status {
     Status::unavailable("this push-manager ended before the push was answered")

@@ -155,6 +155,16 @@ impl<W> Answers<W> {
         was_waited_for
     }
 
+    /// A node knows the request_ids of these with another target or content. To be told before the
+    /// acknowledgement they came with; once a push is answered it is too late.
+    pub fn conflicts(&mut self, seqs: &[u64]) {
+        for &seq in seqs {
+            if let Some(tally) = at(&mut self.tallies, self.first, seq) {
+                tally.conflicts();
+            }
+        }
+    }
+
     /// A node will never get these seqs: a Gap. They stay pending at it, but nobody waits for them.
     /// Follow with [`Answers::advance`].
     pub fn lost(&mut self, key: NodeKey, from: u64, to: u64) {

@@ -32,6 +32,8 @@ pub struct Answer {
     pub by_user: Vec<u32>,
     /// Names of the nodes that have not acknowledged it, sorted.
     pub pending: Vec<Arc<str>>,
+    /// A node knows its request_id with another target or content, and did not deliver it.
+    pub conflict: bool,
     /// Why now.
     pub end: End,
 }
@@ -62,6 +64,7 @@ pub(super) struct Tally<W> {
     by_user: Box<[u32]>,
     /// Nodes that will never get it; hardly ever any.
     lost_at: Vec<NodeKey>,
+    conflict: bool,
     waiter: Option<W>,
 }
 
@@ -74,6 +77,7 @@ impl<W> Tally<W> {
             recipients: 0,
             by_user: vec![0; users].into(),
             lost_at: Vec::new(),
+            conflict: false,
             waiter,
         }
     }
@@ -88,6 +92,10 @@ impl<W> Tally<W> {
         for (sum, n) in self.by_user.iter_mut().zip(recipients) {
             *sum = sum.saturating_add(*n);
         }
+    }
+
+    pub(super) fn conflicts(&mut self) {
+        self.conflict = true;
     }
 
     pub(super) fn lost(&mut self, key: NodeKey) {
@@ -115,6 +123,7 @@ impl<W> Tally<W> {
             recipients: self.recipients,
             by_user: std::mem::take(&mut self.by_user).into_vec(),
             pending,
+            conflict: self.conflict,
             end,
         }
     }

@@ -151,6 +151,24 @@ fn a_lost_message_stays_pending_where_it_is_lost_and_is_not_waited_for() {
     assert_eq!((done[0].acked, pending(&done[0])), (1, vec!["b"]));
 }
 
+#[test]
+fn a_conflict_at_any_node_is_told_with_the_answer() {
+    let mut a = answers(&["a", "b"]);
+    for seq in 1..=3 {
+        a.accept(seq, 0, 0, None, Some(seq));
+    }
+    a.conflicts(&[2]);
+    a.acked(NodeKey(0), 1, &[1, 0, 1], &[]);
+    assert!(advance(&mut a, 0).is_empty());
+    a.acked(NodeKey(1), 1, &[1, 1, 1], &[]);
+    let conflicts: Vec<bool> = advance(&mut a, 0).iter().map(|answer| answer.conflict).collect();
+    assert_eq!(conflicts, [false, true, false]);
+    // Too late, or never heard of.
+    a.conflicts(&[1, 9]);
+    assert!(advance(&mut a, SECOND).is_empty());
+    a.conflicts(&[1]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Accept { deadline: Option<u64> },

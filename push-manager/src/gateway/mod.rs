@@ -1,6 +1,7 @@
-//! The same pushes over HTTP and JSON, for curl and for scripts.
+//! The same pushes and controls over HTTP and JSON, for curl and for scripts.
 
 mod body;
+mod controls;
 mod error;
 mod json_line;
 mod query;
@@ -22,7 +23,8 @@ use tonic::Status;
 use self::{error::HttpError, json_line::JsonLine, query::Query};
 use crate::{
     api::Api,
-    push_service::{PushService, broadcast_response, room_response, user_response, users_response},
+    push_service::PushService,
+    responses::{broadcast_response, room_response, user_response, users_response},
     validate,
 };
 
@@ -36,6 +38,9 @@ pub(crate) fn router(service: PushService) -> Router {
         .route("/v1/users/{user}/push", post(push_to_user))
         .route("/v1/push-to-users", post(push_to_users))
         .route("/v1/broadcast", post(broadcast))
+        .route("/v1/rooms/{room}/join", post(controls::join_room))
+        .route("/v1/rooms/{room}/leave", post(controls::leave_room))
+        .route("/v1/users/{user}/kick", post(controls::kick))
         .route("/v1/nodes", get(nodes))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
@@ -80,7 +85,7 @@ async fn push_to_users(State(service): State<PushService>, RawQuery(query): RawQ
 
 async fn broadcast(State(service): State<PushService>, RawQuery(query): RawQuery, body: Body) -> Answer {
     let query = Query::of_push(query.as_deref(), &["all_apps"])?;
-    let Query { app, uri, request_id, ack, timeout, all_apps } = query;
+    let Query { app, uri, request_id, ack, timeout, all_apps, .. } = query;
     let content = body::content(body, service.max_content()).await?;
     let request = BroadcastRequest { app, all_apps, content, uri, request_id, ack };
     let push = validate::broadcast(request, service.max_content());

@@ -1,4 +1,4 @@
-//! Query parameters of a push: all mistakes are named at once.
+//! Query parameters of a push or a control: all mistakes are named at once.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -10,6 +10,7 @@ use super::error::HttpError;
 use crate::refusal;
 
 const OF_PUSH: [&str; 5] = ["app", "uri", "request_id", "ack", "timeout"];
+const OF_CONTROL: [&str; 4] = ["app", "request_id", "ack", "timeout"];
 
 /// What the query says; what it does not say is at its default.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,12 +21,23 @@ pub(super) struct Query {
     pub(super) request_id: String,
     pub(super) ack: i32,
     pub(super) timeout: Option<Duration>,
+    /// One of these two at most.
+    pub(super) user_id: Option<String>,
+    pub(super) connection_id: Option<String>,
+    pub(super) reason: String,
+    pub(super) reconnect: bool,
 }
 
 impl Query {
     /// The parameters of every push, and `more`.
     pub(super) fn of_push(query: Option<&str>, more: &[&str]) -> Result<Self, HttpError> {
         let known: Vec<&str> = OF_PUSH.iter().chain(more).copied().collect();
+        Self::read(query, &known)
+    }
+
+    /// The parameters of every control, and `more`.
+    pub(super) fn of_control(query: Option<&str>, more: &[&str]) -> Result<Self, HttpError> {
+        let known: Vec<&str> = OF_CONTROL.iter().chain(more).copied().collect();
         Self::read(query, &known)
     }
 
@@ -61,6 +73,9 @@ impl Query {
             }
             seen.push(name);
         }
+        if read.user_id.is_some() && read.connection_id.is_some() {
+            violations.push(FieldViolation::new("connection_id", "it must not be given beside user_id"));
+        }
         if violations.is_empty() { Ok(read) } else { Err(refusal::invalid(violations).into()) }
     }
 
@@ -69,9 +84,11 @@ impl Query {
             "app" => self.app = value,
             "uri" => self.uri = value,
             "request_id" => self.request_id = value,
-            "all_apps" => {
-                self.all_apps = value.parse().map_err(|_| "it must be true or false".to_owned())?;
-            }
+            "user_id" => self.user_id = Some(value),
+            "connection_id" => self.connection_id = Some(value),
+            "reason" => self.reason = value,
+            "all_apps" => self.all_apps = flag(&value)?,
+            "reconnect" => self.reconnect = flag(&value)?,
             "ack" => {
                 self.ack = match value.as_str() {
                     "nodes" => Ack::Nodes as i32,
@@ -86,6 +103,10 @@ impl Query {
         }
         Ok(())
     }
+}
+
+fn flag(value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| "it must be true or false".to_owned())
 }
 
 /// As forms encode: `+` is a space.
@@ -113,6 +134,7 @@ mod tests {
             request_id: "1 2".into(),
             ack: 2,
             timeout: Some(Duration::from_millis(1500)),
+            ..Query::default()
         };
         assert_eq!(query, expected);
         assert_eq!(Query::of_push(None, &[]).unwrap(), Query::default());
@@ -125,6 +147,8 @@ mod tests {
             assert!(Query::of_push(Some(bad), &[]).is_err(), "{bad}");
         }
         assert!(Query::of_push(Some("all_apps=1"), &["all_apps"]).is_err());
+        assert!(Query::of_control(Some("uri=a/B"), &[]).is_err());
+        assert!(Query::of_control(Some("user_id=u&connection_id=1"), &["user_id", "connection_id"]).is_err());
         assert!(Query::of_json(Some("app=a")).is_err());
         assert!(Query::none(Some("a")).is_err());
     }

@@ -3,16 +3,19 @@
 use std::task::Waker;
 
 use pushcast_proto::connectnode::v1::{LinkResponse, link_request, link_response};
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::{Core, Hub};
+use super::{Core, Hub, news::News};
 use crate::{
     answers::NodeKey,
-    clock::Now,
+    clock::{Now, SECOND},
     link_state::{Acked, Event, LinkError, LinkState, Next, Started, check_start_ids},
     metrics::seconds,
     nodes::Refusal,
 };
+
+/// A clock that is further off is warned of: resuming allows for little more.
+const MAX_CLOCK_OFFSET: u64 = 2 * SECOND;
 
 /// Why a link may not go on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +38,8 @@ pub(super) struct Link {
     pub(super) waker: Option<Waker>,
     /// A connection is being made.
     pub(super) connecting: bool,
+    /// Its clock was found wrong before, and that was said.
+    warned_of_clock: bool,
     /// Newest seq when the node became known; what is older was never waited for.
     pub(super) known_from: u64,
 }
@@ -109,7 +114,7 @@ impl Hub {
 
     /// Takes a frame of the node. An error ends the connection and nothing else.
     pub(crate) fn received(&self, key: NodeKey, epoch: u64, frame: LinkResponse) -> Result<(), LinkFailure> {
-        let started = self.with(|core, now| {
+        let news = self.with(|core, now| {
             let Some(link) = core.links.get_mut(&key).filter(|link| link.epoch == epoch) else {
                 return Err(LinkFailure::Replaced);
             };
@@ -118,25 +123,28 @@ impl Hub {
                 check_start_ids(start)?;
                 core.nodes.check(key, &start.node_id)?;
             }
-            match link.state.received(frame, &core.log)? {
+            let mut news = News::default();
+            let event = link.state.received(frame, &core.log, now)?;
+            news.clock_offset = link.new_clock_offset();
+            match event {
                 Event::Nothing => {}
                 Event::Started(started) => {
                     core.started(key, &started, now);
                     self.progress.notify_one();
-                    return Ok(Some(started));
+                    news.started = Some(started);
                 }
+                // After Close nothing more can follow.
+                Event::HandedUp(_) if link.state.is_closing() => {}
+                Event::HandedUp(control) => news.handed_up = core.hand_up(control, now),
                 Event::Acked(acked) => {
                     self.measure(core, &acked, now);
                     core.acked(key, &acked, now);
                     self.progress.notify_one();
                 }
             }
-            Ok::<_, LinkFailure>(None)
+            Ok::<_, LinkFailure>(news)
         })?;
-        // Not under the lock: a log that is not read must not stop the manager.
-        if let Some(started) = started {
-            info!(node = %started.node_id, instance = %started.instance, "Link is up.");
-        }
+        self.tell(key, &news);
         Ok(())
     }
 
@@ -188,6 +196,16 @@ impl Link {
         Self { known_from, ..Self::default() }
     }
 
+    /// How wrong the node's clock is, once, if it is wrong.
+    fn new_clock_offset(&mut self) -> Option<u64> {
+        let offset = self.state.clock_offset();
+        if offset <= MAX_CLOCK_OFFSET || self.warned_of_clock {
+            return None;
+        }
+        self.warned_of_clock = true;
+        Some(offset)
+    }
+
     /// Messages accepted since the node is known and not acknowledged by it.
     pub(super) fn lag(&self, newest: u64) -> u64 {
         let from = if self.state.has_linked() { self.state.acked() } else { self.known_from };
@@ -216,6 +234,7 @@ impl Core {
         for &(from, to) in &acked.lost {
             self.answers.lost(key, from, to);
         }
+        self.answers.conflicts(&acked.conflicts);
         let answers_may_follow = self.answers.acked(key, acked.first, &acked.recipients, &acked.by_user);
         if answers_may_follow || !acked.lost.is_empty() {
             self.settle(now);

@@ -5,6 +5,7 @@
 
 mod links;
 mod members;
+mod news;
 mod pushes;
 mod view;
 

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, task::Waker};
 
 use pushcast_common::id::ManagerId;
+use pushcast_proto::connectnode::v1::Message;
 use tokio::sync::oneshot;
 
 use super::{Core, Gate, Hub};
@@ -161,7 +162,7 @@ impl Core {
         waiter: impl FnOnce(&mut Option<Box<Mark>>) -> Option<Waiter>,
     ) -> (u64, Option<Box<Mark>>) {
         let n_users = push.n_users();
-        let accepted = self.log.append(&mut push.message, push.api, now);
+        let accepted = self.log.append(&mut push.message, push.rpc.push(), now);
         self.trace(&push, now);
         let mut mark = Mark::of(push.message);
         let waiter = waiter(&mut mark);
@@ -169,12 +170,25 @@ impl Core {
         (accepted.seq, mark)
     }
 
+    /// Logs a control that a node handed up; nobody waits for it. `None` if none is taken now.
+    pub(super) fn hand_up(&mut self, mut control: Message, now: Now) -> Option<u64> {
+        if self.gate == Gate::Starting {
+            return None;
+        }
+        let accepted = self.log.append(&mut control, None, now);
+        self.answers.accept(accepted.seq, now.mono, 0, None, None);
+        self.wake_links();
+        self.settle(now);
+        Some(accepted.seq)
+    }
+
     fn trace(&mut self, push: &Push, now: Now) {
-        let Some(sampler) = &mut self.sampler else { return };
+        // Controls are not shown: they go to no connection's eyes.
+        let (Some(sampler), Some(api)) = (&mut self.sampler, push.rpc.push()) else { return };
         if sampler.takes(now.mono) {
             let mut nodes: Vec<_> = self.nodes.iter().map(|(_, node)| node.name().to_owned()).collect();
             nodes.sort_unstable();
-            sampler.accepted(ManagerId(self.identity.manager_id), push.api, &push.message, nodes, now.mono);
+            sampler.accepted(ManagerId(self.identity.manager_id), api, &push.message, nodes, now.mono);
         }
     }
 

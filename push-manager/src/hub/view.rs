@@ -56,6 +56,8 @@ impl Hub {
             metrics.log_bytes.set(core.log.bytes() as f64);
             metrics.log_age.set(crate::metrics::seconds(core.log.age(now.mono)));
             metrics.log_head.set(newest as f64);
+            let offsets = core.links.values().map(|link| link.state.clock_offset());
+            metrics.clock_offset.set(crate::metrics::seconds(offsets.max().unwrap_or(0)));
             metrics.known_nodes.set(core.nodes.len() as f64);
             let lags = core.links.values().map(|link| link.lag(newest));
             metrics.link_lag.set(lags.max().unwrap_or(0) as f64);

@@ -53,6 +53,15 @@ pub enum LinkError {
     /// Counts per user for a message the frame does not acknowledge.
     #[error("it counted users of seq {0}, which that frame does not acknowledge")]
     CountsOutside(u64),
+    /// A conflict for a message the frame does not acknowledge.
+    #[error("it found a conflict at seq {0}, which that frame does not acknowledge")]
+    ConflictOutside(u64),
+    /// Conflicts that do not ascend.
+    #[error("its conflicts do not ascend at seq {0}")]
+    ConflictsUnordered(u64),
+    /// A control handed up that cannot be logged.
+    #[error("it handed up a control with an unusable {0}")]
+    BadHandUp(&'static str),
     /// A heartbeat claims messages that were not sent.
     #[error("its heartbeat claims seq {claimed}, the last one sent is {sent}")]
     HeartbeatAhead {

@@ -2,14 +2,24 @@
 //! conversation, without I/O. One value per node; it outlives the connections of the link.
 
 mod error;
+mod event;
+mod hand_up;
 mod process;
 
+use std::collections::VecDeque;
+
+use bytes::Bytes;
 use pushcast_proto::connectnode::v1::{
-    Close, Fill, Gap, Heartbeat, Hello, LinkResponse, NodeHeartbeat, Start, UserCounts, link_request::Frame,
+    Close, Controls, Fill, Gap, Heartbeat, Hello, LinkResponse, NodeHeartbeat, Start, link_request::Frame,
     link_response, start::From,
 };
 
-pub use self::error::LinkError;
+pub use self::{
+    error::LinkError,
+    event::{Acked, Counted, Event, Started},
+};
+
+pub(crate) use self::hand_up::MAX_REASON_BYTES;
 
 use self::process::Process;
 use crate::{
@@ -47,58 +57,13 @@ pub enum Next {
     End,
 }
 
-/// What a frame of the node changed.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// Nothing that others need to know.
-    Nothing,
-    /// The node said who it is and where to start.
-    Started(Started),
-    /// The node placed messages.
-    Acked(Acked),
-}
-
-/// The node answered Hello.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Started {
-    /// Its id.
-    pub node_id: String,
-    /// Its process start.
-    pub instance: String,
-    /// It will never acknowledge seqs up to here, and they are not pending at it either; 0 for none.
-    pub not_for_it: u64,
-}
-
-/// Consecutive messages the node placed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Acked {
-    /// Seqs before these that a Gap declared lost for this node, if it is now past them.
-    pub lost: Vec<(u64, u64)>,
-    /// First seq; acknowledged are as many as `recipients` has entries.
-    pub first: u64,
-    /// Connections each message was placed in.
-    pub recipients: Vec<u32>,
-    /// Connections per user of messages to several users.
-    pub by_user: Vec<UserCounts>,
-    /// What counts in the metrics, by [`crate::api::Api::index`]: fills do not.
-    pub counted: [Counted; 4],
-}
-
-/// Acknowledgements of one kind of push.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Acknowledged messages.
-    pub nodes: u64,
-    /// Those of them that somebody was there for.
-    pub delivered: u64,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Down,
     Hello,
     AwaitStart { newest: u64 },
-    Fill { first: u64, last: u64 },
+    Fill(Fill),
+    Controls,
     Open,
     Closed,
 }
@@ -108,8 +73,12 @@ enum Phase {
 pub struct LinkState {
     phase: Phase,
     process: Process,
+    /// What follows a Fill. Taken with it, so that none is dropped before it is sent.
+    controls: VecDeque<Bytes>,
     heartbeat_at: u64,
     closing: bool,
+    /// The furthest the node's clock was from ours, on the present connection.
+    clock_offset: u64,
 }
 
 impl Default for LinkState {
@@ -121,17 +90,26 @@ impl Default for LinkState {
 impl LinkState {
     /// A node that never linked.
     pub fn new() -> Self {
-        Self { phase: Phase::Down, process: Process::default(), heartbeat_at: 0, closing: false }
+        Self {
+            phase: Phase::Down,
+            process: Process::default(),
+            controls: VecDeque::new(),
+            heartbeat_at: 0,
+            closing: false,
+            clock_offset: 0,
+        }
     }
 
     /// A connection to the node stands; the conversation begins anew.
     pub fn opened(&mut self) {
         self.phase = Phase::Hello;
+        self.clock_offset = 0;
     }
 
     /// The connection is gone.
     pub fn closed(&mut self) {
         self.phase = Phase::Down;
+        self.controls = VecDeque::new();
     }
 
     /// After everything was sent and acknowledged, say Close and end.
@@ -141,7 +119,7 @@ impl LinkState {
 
     /// Whether the node has answered Hello on the present connection.
     pub fn is_linked(&self) -> bool {
-        matches!(self.phase, Phase::Fill { .. } | Phase::Open | Phase::Closed)
+        matches!(self.phase, Phase::Fill(_) | Phase::Controls | Phase::Open | Phase::Closed)
     }
 
     /// Whether it is to say Close when all is acknowledged.
@@ -169,6 +147,12 @@ impl LinkState {
         self.process.sent()
     }
 
+    /// The furthest the node's clock was from ours on the present or last connection, in microseconds,
+    /// what its frames took on their way included.
+    pub fn clock_offset(&self) -> u64 {
+        self.clock_offset
+    }
+
     /// The next frame to send, if one is due.
     pub fn next_frame(&mut self, log: &mut Log, identity: &Identity, now: Now) -> Next {
         match self.phase {
@@ -178,10 +162,17 @@ impl LinkState {
                 self.phase = Phase::AwaitStart { newest: log.newest() };
                 Next::Frame(Frame::Hello(self.hello(log, identity, now)))
             }
-            Phase::Fill { first, last } => {
-                self.phase = Phase::Open;
-                Next::Frame(Frame::Fill(Fill { first_seq: first, last_seq: last, ..Fill::default() }))
+            Phase::Fill(fill) => {
+                self.phase = Phase::Controls;
+                Next::Frame(Frame::Fill(fill))
             }
+            Phase::Controls => match self.controls.pop_front() {
+                Some(batch) => Next::Frame(Frame::Controls(Controls { batch })),
+                None => {
+                    self.phase = Phase::Open;
+                    self.next_of_open(log, identity, now)
+                }
+            },
             Phase::Open => self.next_of_open(log, identity, now),
         }
     }
@@ -240,7 +231,7 @@ impl LinkState {
     }
 
     /// Takes a frame of the node. An error ends the link; what was known before it stays.
-    pub fn received(&mut self, frame: LinkResponse, log: &Log) -> Result<Event, LinkError> {
+    pub fn received(&mut self, frame: LinkResponse, log: &Log, now: Now) -> Result<Event, LinkError> {
         let Some(frame) = frame.frame else {
             // A kind of frame that a later version knows.
             return Ok(Event::Nothing);
@@ -248,13 +239,20 @@ impl LinkState {
         match (frame, self.phase) {
             (_, Phase::Down | Phase::Hello) => Err(LinkError::BeforeStart),
             (link_response::Frame::Start(start), Phase::AwaitStart { newest }) => {
-                self.started(start, newest, log).map(Event::Started)
+                let sent_at = start.sent_at;
+                let started = self.started(start, newest, log)?;
+                self.compare_clocks(sent_at, now);
+                Ok(Event::Started(started))
             }
             (_, Phase::AwaitStart { .. }) => Err(LinkError::BeforeStart),
             (link_response::Frame::Start(_), _) => Err(LinkError::StartTwice),
             (link_response::Frame::Ack(ack), _) => self.process.acknowledged(ack),
-            (link_response::Frame::HandUp(_), _) => Ok(Event::Nothing),
-            (link_response::Frame::Heartbeat(beat), _) => self.heard(&beat).map(|()| Event::Nothing),
+            (link_response::Frame::HandUp(hand_up), _) => hand_up::checked(hand_up).map(Event::HandedUp),
+            (link_response::Frame::Heartbeat(beat), _) => {
+                self.heard(&beat)?;
+                self.compare_clocks(beat.sent_at, now);
+                Ok(Event::Nothing)
+            }
         }
     }
 
@@ -270,12 +268,26 @@ impl LinkState {
             Some(From::FillBytes(bytes)) => {
                 let first = log.newest_fitting(bytes, newest_at_hello);
                 self.process.fills(&start.instance, first, newest_at_hello);
-                self.phase = Phase::Fill { first, last: newest_at_hello };
+                let controls = log.controls_before(first);
+                self.controls = controls.batches.into();
+                self.phase = Phase::Fill(Fill {
+                    first_seq: first,
+                    last_seq: newest_at_hello,
+                    left_out_at: log.evicted_before(first),
+                    controls_left_out_at: controls.left_out_at,
+                });
                 first - 1
             }
         };
         self.heartbeat_at = 0;
         Ok(Started { node_id: start.node_id, instance: start.instance, not_for_it })
+    }
+
+    /// A node that does not tell its time is not judged by it.
+    fn compare_clocks(&mut self, sent_at: u64, now: Now) {
+        if sent_at != 0 {
+            self.clock_offset = self.clock_offset.max(sent_at.abs_diff(now.wall));
+        }
     }
 
     fn heard(&self, beat: &NodeHeartbeat) -> Result<(), LinkError> {

@@ -11,7 +11,8 @@ use crate::api::Api;
 #[derive(Clone, Copy, Debug)]
 struct Run {
     last: u64,
-    api: Api,
+    /// `None` for controls.
+    api: Option<Api>,
 }
 
 /// Runs kept for a node that reads and acknowledges nothing: 1 MiB. What it acknowledges then is not counted
@@ -113,7 +114,7 @@ impl Process {
         self.sent = to;
     }
 
-    pub(super) fn sent_batch(&mut self, last: u64, apis: impl Iterator<Item = Api>) {
+    pub(super) fn sent_batch(&mut self, last: u64, apis: impl Iterator<Item = Option<Api>>) {
         for (seq, api) in (self.sent + 1..).zip(apis) {
             match self.runs.back_mut() {
                 Some(run) if run.api == api => run.last = seq,
@@ -141,6 +142,7 @@ impl Process {
         if let Some(counts) = ack.by_user.iter().find(|c| c.seq < ack.first_seq || c.seq > last) {
             return Err(LinkError::CountsOutside(counts.seq));
         }
+        check_conflicts(&ack.conflicts, ack.first_seq, last)?;
 
         self.gaps.drain(..lost.len());
         self.acked = self.acked.max(last);
@@ -148,12 +150,13 @@ impl Process {
         if last >= self.repeats_to {
             self.repeats_to = 0;
         }
-        let counted = self.count(ack.first_seq, &ack.recipients);
+        let counted = self.count(&ack);
         Ok(Event::Acked(Acked {
             lost,
             first: ack.first_seq,
             recipients: ack.recipients,
             by_user: ack.by_user,
+            conflicts: ack.conflicts,
             counted,
         }))
     }
@@ -175,17 +178,17 @@ impl Process {
         if expected == first { Ok(passed) } else { Err(LinkError::AckNotNext { first, expected }) }
     }
 
-    fn count(&mut self, first: u64, recipients: &[u32]) -> [Counted; 4] {
+    fn count(&mut self, ack: &Ack) -> [Counted; 4] {
         let mut counted = [Counted::default(); 4];
-        for (seq, &n_recipients) in (first..).zip(recipients) {
+        for (seq, &n_recipients) in (ack.first_seq..).zip(&ack.recipients) {
             while self.runs.front().is_some_and(|run| run.last < seq) {
                 self.runs.pop_front();
             }
-            if seq <= self.uncounted {
+            if seq <= self.uncounted || ack.conflicts.binary_search(&seq).is_ok() {
                 continue;
             }
-            if let Some(run) = self.runs.front() {
-                let count = &mut counted[run.api.index()];
+            if let Some(api) = self.runs.front().and_then(|run| run.api) {
+                let count = &mut counted[api.index()];
                 count.nodes += 1;
                 count.delivered += u64::from(n_recipients > 0);
             }
@@ -194,5 +197,15 @@ impl Process {
             self.runs.pop_front();
         }
         counted
+    }
+}
+
+fn check_conflicts(conflicts: &[u64], first: u64, last: u64) -> Result<(), LinkError> {
+    if let Some(pair) = conflicts.windows(2).find(|pair| pair[0] >= pair[1]) {
+        return Err(LinkError::ConflictsUnordered(pair[1]));
+    }
+    match conflicts.iter().find(|&&seq| seq < first || seq > last) {
+        Some(&seq) => Err(LinkError::ConflictOutside(seq)),
+        None => Ok(()),
     }
 }

@@ -1,6 +1,10 @@
 use bytes::Bytes;
 use prost::Message as _;
-use pushcast_proto::connectnode::v1::{Ack, Message, MessageBatch, message::Target};
+use pushcast_proto::connectnode::v1::{
+    Ack, Claim, Control, HandUp, Kick, Message, MessageBatch, UserCounts,
+    control::{Action, Whose},
+    message::Target,
+};
 
 use super::*;
 use crate::{api::Api, log::LogLimits};
@@ -30,8 +34,22 @@ impl Bench {
                 content: Bytes::from_static(b"x"),
                 ..Message::default()
             };
-            self.log.append(&mut message, Api::PushToRoom, self.now());
+            self.log.append(&mut message, Some(Api::PushToRoom), self.now());
         }
+    }
+
+    fn join(&mut self) {
+        let mut message = control(user("u"), Action::Join("r".into()));
+        self.log.append(&mut message, None, self.now());
+    }
+
+    fn hand_up(&mut self, message: Message) -> Result<Event, LinkError> {
+        self.receive(link_response::Frame::HandUp(HandUp { message: Some(message) }))
+    }
+
+    fn beat(&mut self, sent_at: u64) {
+        let beat = NodeHeartbeat { sent_at, ..NodeHeartbeat::default() };
+        self.receive(link_response::Frame::Heartbeat(beat)).unwrap();
     }
 
     fn lose_log(&mut self) {
@@ -59,9 +77,9 @@ impl Bench {
                 Some(format!("hello {}..{} acked {}", h.oldest_seq, h.newest_seq, h.acked_seq))
             }
             Frame::Fill(f) => Some(format!("fill {}..{}", f.first_seq, f.last_seq)),
+            Frame::Controls(c) => Some(format!("controls {:?}", seqs(c.batch))),
             Frame::Batch(b) => {
-                let seqs: Vec<u64> =
-                    MessageBatch::decode(b).unwrap().messages.iter().map(|m| m.seq).collect();
+                let seqs = seqs(b);
                 Some(format!("batch {}..{}", seqs[0], seqs[seqs.len() - 1]))
             }
             Frame::Gap(g) => Some(format!("gap {}..{}", g.from, g.to)),
@@ -80,7 +98,7 @@ impl Bench {
     }
 
     fn ack(&mut self, first_seq: u64, n: usize) -> Result<Acked, LinkError> {
-        let ack = Ack { first_seq, recipients: vec![1; n], by_user: Vec::new() };
+        let ack = Ack { first_seq, recipients: vec![1; n], ..Ack::default() };
         match self.receive(link_response::Frame::Ack(ack))? {
             Event::Acked(acked) => Ok(acked),
             other => panic!("{other:?}"),
@@ -88,7 +106,8 @@ impl Bench {
     }
 
     fn receive(&mut self, frame: link_response::Frame) -> Result<Event, LinkError> {
-        self.link.received(LinkResponse { frame: Some(frame) }, &self.log)
+        let now = self.now();
+        self.link.received(LinkResponse { frame: Some(frame) }, &self.log, now)
     }
 
     fn linked(n: usize) -> Self {
@@ -107,6 +126,19 @@ impl Bench {
         self.link.opened();
         self.sent()
     }
+}
+
+fn user(id: &str) -> Option<Whose> {
+    Some(Whose::UserId(id.into()))
+}
+
+fn control(whose: Option<Whose>, action: Action) -> Message {
+    let control = Control { whose, action: Some(action) };
+    Message { target: Some(Target::Control(control)), ..Message::default() }
+}
+
+fn seqs(batch: Bytes) -> Vec<u64> {
+    MessageBatch::decode(batch).unwrap().messages.iter().map(|m| m.seq).collect()
 }
 
 fn rooms(acked: &Acked) -> u64 {
@@ -259,7 +291,7 @@ fn strangers_are_told_what_is_wrong_and_change_nothing() {
     b.push(5);
     b.link.opened();
     b.sent();
-    let ack = Ack { first_seq: 1, recipients: vec![1], by_user: Vec::new() };
+    let ack = Ack { first_seq: 1, recipients: vec![1], ..Ack::default() };
     assert_eq!(b.receive(link_response::Frame::Ack(ack)), Err(LinkError::BeforeStart));
     assert_eq!(b.start("a", From::AfterSeq(6)), Err(LinkError::StartAhead { claimed: 6, sent: 5 }));
     let nobody = Start { instance: "a".into(), from: Some(From::FillBytes(0)), ..Start::default() };
@@ -275,7 +307,7 @@ fn strangers_are_told_what_is_wrong_and_change_nothing() {
     assert_eq!(b.ack(u64::MAX, 9), Err(LinkError::AckNotNext { first: u64::MAX, expected: 1 }));
     assert_eq!(b.ack(1, 6), Err(LinkError::AckAhead { last: 6, sent: 5 }));
     let counts = UserCounts { seq: 3, recipients: vec![1] };
-    let ack = Ack { first_seq: 1, recipients: vec![1], by_user: vec![counts] };
+    let ack = Ack { first_seq: 1, recipients: vec![1], by_user: vec![counts], ..Ack::default() };
     assert_eq!(b.receive(link_response::Frame::Ack(ack)), Err(LinkError::CountsOutside(3)));
     let beat = NodeHeartbeat { received_seq: 6, ..NodeHeartbeat::default() };
     assert_eq!(
@@ -316,4 +348,150 @@ fn close_waits_for_the_last_acknowledgement() {
     assert_eq!(b.sent(), ["close 2"]);
     assert_eq!(b.next(), Next::End);
     assert!(b.link.is_closed());
+}
+
+#[test]
+fn a_fill_says_what_it_leaves_out_and_old_controls_come_before_everything_else() {
+    let mut b = Bench::new();
+    b.push(1);
+    b.join();
+    b.mono += 1;
+    b.push(1);
+    b.lose_log();
+    b.join();
+    b.push(2);
+    b.link.opened();
+    b.sent();
+    b.push(1);
+    // Room for one of the messages said at Hello.
+    assert_eq!(b.start("a", From::FillBytes(20)).unwrap().not_for_it, 5);
+    // Nothing that happens now takes a control away from this node.
+    b.mono += 3_600 * SECOND;
+    b.log.evict(b.mono);
+    let left_out_at = b.log.evicted_before(6);
+    let names: Vec<String> = b
+        .frames()
+        .into_iter()
+        .map(|frame| match frame {
+            Frame::Fill(f) => {
+                assert_eq!((f.first_seq, f.last_seq, f.controls_left_out_at), (6, 6, 0));
+                assert_eq!(f.left_out_at, 1_000_002 + 200 * SECOND);
+                assert!(f.left_out_at < left_out_at);
+                "fill".to_owned()
+            }
+            Frame::Controls(c) => format!("controls {:?}", seqs(c.batch)),
+            Frame::Heartbeat(_) => "heartbeat".to_owned(),
+            Frame::Gap(g) => format!("gap {}..{}", g.from, g.to),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(names, ["fill", "controls [2]", "controls [4]", "gap 6..7", "heartbeat"]);
+}
+
+#[test]
+fn a_node_that_has_something_of_this_manager_gets_no_controls_before_it() {
+    let mut b = Bench::new();
+    b.join();
+    b.push(1);
+    b.link.opened();
+    b.sent();
+    b.start("a", From::AfterSeq(1)).unwrap();
+    assert_eq!(b.sent(), ["batch 2..2"]);
+    b.reconnect();
+    b.start("b", From::FillBytes(0)).unwrap();
+    // A link that breaks takes with it what was still to be sent.
+    b.reconnect();
+    b.start("b", From::AfterSeq(2)).unwrap();
+    assert_eq!(b.sent(), [""; 0]);
+}
+
+#[test]
+fn controls_are_acknowledged_and_not_counted() {
+    let mut b = Bench::linked(1);
+    b.join();
+    b.push(1);
+    assert_eq!(b.sent(), ["batch 2..3"]);
+    assert_eq!(rooms(&b.ack(1, 3).unwrap()), 2);
+}
+
+#[test]
+fn conflicts_are_told_and_not_counted() {
+    let mut b = Bench::linked(4);
+    let mut ack = |conflicts: &[u64]| {
+        let ack =
+            Ack { first_seq: 1, recipients: vec![0; 4], conflicts: conflicts.to_vec(), ..Ack::default() };
+        b.receive(link_response::Frame::Ack(ack))
+    };
+    assert_eq!(ack(&[3, 2]), Err(LinkError::ConflictsUnordered(2)));
+    assert_eq!(ack(&[2, 2]), Err(LinkError::ConflictsUnordered(2)));
+    assert_eq!(ack(&[0, 2]), Err(LinkError::ConflictOutside(0)));
+    assert_eq!(ack(&[2, 5]), Err(LinkError::ConflictOutside(5)));
+    let Ok(Event::Acked(acked)) = ack(&[2, 4]) else { panic!() };
+    assert_eq!((acked.conflicts.as_slice(), rooms(&acked)), (&[2, 4][..], 2));
+}
+
+#[test]
+fn only_app_and_control_of_what_is_handed_up_are_believed() {
+    let mut b = Bench::linked(1);
+    let kick = Action::Kick(Kick { reason: "x".repeat(120), reconnect: true });
+    let claim = Action::Claim(Claim { generation: 3, nonce: 4 });
+    for good in [
+        control(user("u"), Action::Join("r".into())),
+        control(Some(Whose::ConnectionId(7)), Action::Leave("r".into())),
+        control(user("u"), kick),
+        control(Some(Whose::ConnectionId(7)), claim),
+    ] {
+        let good = Message { app: "a".into(), ..good };
+        let more = Message {
+            seq: 9,
+            accepted_at: 9,
+            content: Bytes::from_static(b"x"),
+            request_id: "1".into(),
+            request_hash: Bytes::from_static(b"x"),
+            ..good.clone()
+        };
+        assert_eq!(b.hand_up(more), Ok(Event::HandedUp(good)));
+    }
+}
+
+#[test]
+fn a_control_that_cannot_be_logged_ends_the_link() {
+    let mut b = Bench::new();
+    b.link.opened();
+    b.sent();
+    let join = |whose| control(whose, Action::Join("r".into()));
+    assert_eq!(b.hand_up(join(user("u"))), Err(LinkError::BeforeStart));
+    b.start("a", From::FillBytes(0)).unwrap();
+    let nothing = Control { whose: user("u"), action: None };
+    let kick = Action::Kick(Kick { reason: "x".repeat(121), reconnect: false });
+    let bad = [
+        ("control", Message::default()),
+        ("control", Message { target: Some(Target::RoomId("r".into())), ..Message::default() }),
+        ("app", Message { app: "\n".into(), ..join(user("u")) }),
+        ("whose", join(None)),
+        ("user_id", join(user(""))),
+        ("action", Message { target: Some(Target::Control(nothing)), ..Message::default() }),
+        ("room_id", control(user("u"), Action::Join(String::new()))),
+        ("room_id", control(user("u"), Action::Leave("x".repeat(129)))),
+        ("reason", control(user("u"), kick)),
+        ("connection_id", control(user("u"), Action::Claim(Claim::default()))),
+    ];
+    for (field, message) in bad {
+        assert_eq!(b.hand_up(message), Err(LinkError::BadHandUp(field)));
+    }
+    let none = link_response::Frame::HandUp(HandUp { message: None });
+    assert_eq!(b.receive(none), Err(LinkError::BadHandUp("message")));
+}
+
+#[test]
+fn the_largest_clock_offset_of_a_connection_is_kept() {
+    let mut b = Bench::linked(0);
+    assert_eq!(b.link.clock_offset(), 0);
+    let wall = b.now().wall;
+    b.beat(wall - 5);
+    b.beat(wall + 3);
+    b.beat(0);
+    assert_eq!(b.link.clock_offset(), 5);
+    b.reconnect();
+    assert_eq!(b.link.clock_offset(), 0);
 }

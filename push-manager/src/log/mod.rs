@@ -3,14 +3,16 @@
 //! No I/O and no clock of its own. Every message is encoded once, when it is appended; links take
 //! contiguous ranges that are valid batches as they are.
 
+mod controls;
+mod ring;
 mod segment;
-
-use std::collections::VecDeque;
 
 use bytes::Bytes;
 use pushcast_proto::connectnode::v1::Message;
 
-use self::segment::Segment;
+pub use self::controls::{CONTROL_LIMITS, OldControls};
+
+use self::{controls::Controls, ring::Ring};
 use crate::{api::Api, clock::Now};
 
 /// Bytes of records in one segment, and the most a batch holds. HTTP/2 windows of 1 MiB hold several,
@@ -62,84 +64,50 @@ pub struct Batch {
     pub last: u64,
 }
 
-/// The ring of recent messages.
+/// The ring of recent messages, and beside it one of controls, which are kept for longer.
 #[derive(Debug)]
 pub struct Log {
-    segments: VecDeque<Segment>,
+    messages: Ring,
+    controls: Controls,
     newest: u64,
     /// The latest time given to a message or promised by [`Log::through`].
     last_time: u64,
-    limits: LogLimits,
-    segment_bytes: usize,
-    /// Cost of all segments but the last.
-    settled_bytes: usize,
 }
 
 impl Log {
-    /// An empty log; its first message gets seq 1.
+    /// An empty log; its first message gets seq 1. Controls are kept within [`CONTROL_LIMITS`].
     pub fn new(limits: LogLimits) -> Self {
-        // A small log still has several segments, so that evicting one does not empty it.
-        let eighth = usize::try_from(limits.bytes / 8).unwrap_or(BATCH_BYTES);
-        Self {
-            segments: VecDeque::new(),
-            newest: 0,
-            last_time: 0,
-            limits,
-            segment_bytes: eighth.clamp(1, BATCH_BYTES),
-            settled_bytes: 0,
-        }
+        Self::with_control_limits(limits, CONTROL_LIMITS)
     }
 
-    /// Numbers the message, gives it its accept time (both are written into it) and encodes it.
-    pub fn append(&mut self, message: &mut Message, api: Api, now: Now) -> Accepted {
+    /// As [`Log::new`], with other limits for controls.
+    pub fn with_control_limits(limits: LogLimits, controls: LogLimits) -> Self {
+        Self { messages: Ring::new(limits), controls: Controls::new(controls), newest: 0, last_time: 0 }
+    }
+
+    /// Numbers the message, gives it its accept time (both are written into it) and encodes it. `api` is
+    /// `None` for a control.
+    pub fn append(&mut self, message: &mut Message, api: Option<Api>, now: Now) -> Accepted {
         let accepted_at = now.wall.max(self.last_time + 1);
         self.newest += 1;
         self.last_time = accepted_at;
         message.seq = self.newest;
         message.accepted_at = accepted_at;
-
-        let record_len = Segment::record_len(message);
-        self.open_segment(record_len, now).push(message, api, now);
-        self.evict(now.mono);
+        self.messages.push(self.newest, message, api, now);
+        self.controls.note(message, now);
         Accepted { seq: self.newest, accepted_at }
-    }
-
-    fn open_segment(&mut self, record_len: usize, now: Now) -> &mut Segment {
-        let full = self.segments.back().is_none_or(|open| {
-            !open.is_open()
-                || open.len_bytes() + record_len > self.segment_bytes
-                || open.begun.saturating_add(self.limits.age / 8) < now.mono
-        });
-        if full {
-            if let Some(last) = self.segments.back_mut() {
-                last.seal();
-                self.settled_bytes += last.cost();
-            }
-            let capacity = record_len.max(self.segment_bytes);
-            self.segments.push_back(Segment::new(self.newest, capacity, now));
-        }
-        self.segments.back_mut().expect("a segment was just made sure of")
     }
 
     /// Drops what is too old or too much. To be called also when nothing is appended, at
     /// [`Log::next_eviction`].
     pub fn evict(&mut self, mono: u64) {
-        while let Some(front) = self.segments.front() {
-            let too_old = front.latest.saturating_add(self.limits.age) < mono;
-            let too_much = self.segments.len() > 1 && self.bytes() > self.limits.bytes;
-            if !too_old && !too_much {
-                break;
-            }
-            if self.segments.len() > 1 {
-                self.settled_bytes -= front.cost();
-            }
-            self.segments.pop_front();
-        }
+        self.messages.evict(mono);
+        self.controls.evict(mono);
     }
 
     /// When (by the monotonic clock) [`Log::evict`] next has something to do, if nothing is appended.
     pub fn next_eviction(&self) -> Option<u64> {
-        self.segments.front().map(|front| front.latest.saturating_add(self.limits.age).saturating_add(1))
+        self.messages.next_eviction().into_iter().chain(self.controls.next_eviction()).min()
     }
 
     /// What follows when everything before seq `next` was taken. A batch holds at least one message,
@@ -152,7 +120,7 @@ impl Log {
         if next < oldest {
             return Range::Gap { from: next, to: oldest - 1 };
         }
-        let Some(segment) = self.segment_of(next) else {
+        let Some(segment) = self.messages.segment_of(next) else {
             unreachable!("seqs from the oldest to the newest are in the log");
         };
         let (records, last) = segment.slice(next, max_bytes);
@@ -161,7 +129,7 @@ impl Log {
 
     /// Oldest seq that is still here; [`Log::newest`] + 1 if none is.
     pub fn oldest(&self) -> u64 {
-        self.segments.front().map_or(self.newest + 1, |front| front.first)
+        self.messages.oldest().unwrap_or(self.newest + 1)
     }
 
     /// Newest seq accepted, 0 before the first.
@@ -171,19 +139,32 @@ impl Log {
 
     /// When a message that is still here was accepted.
     pub fn accepted_at(&self, seq: u64) -> Option<u64> {
-        Some(self.segment_of(seq)?.entry(seq)?.accepted_at)
+        Some(self.messages.segment_of(seq)?.entry(seq)?.accepted_at)
     }
 
-    /// By which rpc a message that is still here came.
-    pub fn api(&self, seq: u64) -> Option<Api> {
-        Some(self.segment_of(seq)?.entry(seq)?.api)
-    }
-
-    /// The rpcs of the messages from `first` through `last`, which must be one batch of
-    /// [`Log::range`], taken just now.
-    pub fn apis(&self, first: u64, last: u64) -> impl Iterator<Item = Api> + '_ {
-        let segment = self.segment_of(first);
+    /// By which push each of the messages from `first` through `last` came, `None` for controls. They must be
+    /// one batch of [`Log::range`], taken just now.
+    pub fn apis(&self, first: u64, last: u64) -> impl Iterator<Item = Option<Api>> + '_ {
+        let segment = self.messages.segment_of(first);
         (first..=last).filter_map(move |seq| Some(segment?.entry(seq)?.api))
+    }
+
+    /// Accept time of the newest message before `first_seq`, 0 if there never was one. Where that message is
+    /// no longer here and newer ones are gone too, the time of the newest that is gone.
+    pub fn evicted_before(&self, first_seq: u64) -> u64 {
+        match first_seq {
+            0 | 1 => 0,
+            _ => self.accepted_at(first_seq - 1).unwrap_or(self.messages.dropped_at()),
+        }
+    }
+
+    /// The controls before `first_seq` that are still kept.
+    pub fn controls_before(&self, first_seq: u64) -> OldControls {
+        OldControls {
+            batches: self.controls.before(first_seq),
+            // One that came at `first_seq` or later and is dropped already is none of those left out.
+            left_out_at: self.controls.dropped_at().min(self.evicted_before(first_seq)),
+        }
     }
 
     /// A time such that every message accepted up to it is in the log, and every later message gets a
@@ -197,7 +178,7 @@ impl Log {
     /// `last` + 1 if none do.
     pub fn newest_fitting(&self, bytes: u64, last: u64) -> u64 {
         let (mut left, mut first) = (bytes, last + 1);
-        for segment in self.segments.iter().rev() {
+        for segment in self.messages.segments().rev() {
             if segment.first > last {
                 continue;
             }
@@ -211,20 +192,14 @@ impl Log {
         first
     }
 
-    /// All the log takes, index included.
+    /// All the log takes, index included; what is kept of controls is not counted.
     pub fn bytes(&self) -> u64 {
-        (self.settled_bytes + self.segments.back().map_or(0, Segment::cost)) as u64
+        self.messages.bytes()
     }
 
     /// Microseconds since the oldest message here came, 0 if there is none.
     pub fn age(&self, mono: u64) -> u64 {
-        self.segments.front().map_or(0, |front| mono.saturating_sub(front.begun))
-    }
-
-    fn segment_of(&self, seq: u64) -> Option<&Segment> {
-        let after = self.segments.partition_point(|segment| segment.first <= seq);
-        let segment = self.segments.get(after.checked_sub(1)?)?;
-        (!segment.is_empty() && seq <= segment.last()).then_some(segment)
+        self.messages.age(mono)
     }
 }
 

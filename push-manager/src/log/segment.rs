@@ -1,8 +1,10 @@
 //! A stretch of the log: consecutive messages in wire form, with an index.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use prost::{Message as _, encoding};
-use pushcast_proto::connectnode::v1::Message;
+use pushcast_proto::connectnode::v1::{Message, MessageBatch};
 
 use crate::{api::Api, clock::Now};
 
@@ -15,7 +17,8 @@ pub(super) struct Entry {
     pub(super) accepted_at: u64,
     /// Where its record ends in the segment.
     end: u32,
-    pub(super) api: Api,
+    /// `None` for what is no push.
+    pub(super) api: Option<Api>,
 }
 
 /// Consecutive messages, each a record of `MessageBatch`, so that any run of them is a valid batch.
@@ -47,7 +50,7 @@ impl Segment {
         1 + encoding::encoded_len_varint(body as u64) + body
     }
 
-    pub(super) fn push(&mut self, message: &Message, api: Api, now: Now) {
+    pub(super) fn push(&mut self, message: &Message, api: Option<Api>, now: Now) {
         let Data::Open(data) = &mut self.data else {
             unreachable!("only the last segment is written, and it is open");
         };
@@ -85,6 +88,10 @@ impl Segment {
         self.entries.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)
     }
 
+    pub(super) fn newest_accepted_at(&self) -> u64 {
+        self.entries.last().map_or(0, |entry| entry.accepted_at)
+    }
+
     pub(super) fn len_bytes(&self) -> usize {
         self.entries.last().map_or(0, |entry| entry.end as usize)
     }
@@ -105,12 +112,37 @@ impl Segment {
         let start = self.start_of(from);
         let fitting = self.entries[from..].partition_point(|e| e.end as usize - start <= max_bytes);
         let to = from + fitting.max(1) - 1;
-        let range = start..self.entries[to].end as usize;
-        let bytes = match &self.data {
+        (self.bytes(start..self.entries[to].end as usize), self.first + to as u64)
+    }
+
+    /// The first `n` records; `None` if that is none.
+    pub(super) fn head(&self, n: usize) -> Option<Bytes> {
+        let last = self.entries.get(n.checked_sub(1)?)?;
+        Some(self.bytes(0..last.end as usize))
+    }
+
+    /// How many of its messages have a seq below `seq`. For a segment whose seqs have holes, so that they have to be
+    /// read out of the records.
+    pub(super) fn n_before(&self, seq: u64) -> usize {
+        let (mut low, mut high) = (0, self.entries.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.seq_of(middle) < seq { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    fn seq_of(&self, index: usize) -> u64 {
+        let record = self.bytes(self.start_of(index)..self.entries[index].end as usize);
+        let batch = MessageBatch::decode(record).expect("it was encoded here");
+        batch.messages.first().map_or(0, |message| message.seq)
+    }
+
+    fn bytes(&self, range: Range<usize>) -> Bytes {
+        match &self.data {
             Data::Open(data) => Bytes::copy_from_slice(&data[range]),
             Data::Sealed(data) => data.slice(range),
-        };
-        (bytes, self.first + to as u64)
+        }
     }
 
     /// The first seq such that the records from it through `last` fit `bytes`; `last` + 1 if none does.

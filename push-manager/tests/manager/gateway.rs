@@ -11,7 +11,7 @@ use crate::{
     sink::{Mood, Options, Sink},
 };
 
-fn fields(answer: &Value) -> Vec<&str> {
+pub(crate) fn fields(answer: &Value) -> Vec<&str> {
     let violations = answer["error"]["details"][0]["field_violations"].as_array().unwrap();
     violations.iter().map(|violation| violation["field"].as_str().unwrap()).collect()
 }

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use push_manager::Config;
 use pushcast_common::registry::{Kind, Record, Registry};
-use pushcast_proto::connectnode::v1::{Ack, NodeHeartbeat, Start, link_request, link_response, start};
+use pushcast_proto::connectnode::v1::{
+    Ack, HandUp, NodeHeartbeat, Start, link_request, link_response, start,
+};
 
 use crate::{
     harness::{Manager, record, until},
@@ -97,7 +99,7 @@ fn start_as(node_id: &str, from: start::From) -> link_response::Frame {
 }
 
 fn ack(first_seq: u64, n: usize) -> link_response::Frame {
-    link_response::Frame::Ack(Ack { first_seq, recipients: vec![1; n], by_user: Vec::new() })
+    link_response::Frame::Ack(Ack { first_seq, recipients: vec![1; n], ..Ack::default() })
 }
 
 /// Answers Hello with these frames, and the first batch with those.
@@ -113,7 +115,10 @@ fn script(to_hello: Vec<link_response::Frame>, to_batch: Vec<link_response::Fram
 async fn strangers_who_speak_badly_harm_nobody() {
     let fill = || start_as("x", start::From::FillBytes(0));
     let beat = NodeHeartbeat { received_seq: 99, placed_seq: 99, sent_at: 0 };
+    let conflict = Ack { first_seq: 1, recipients: vec![0], conflicts: vec![2], ..Ack::default() };
     let strangers = [
+        script(vec![fill()], vec![link_response::Frame::Ack(conflict)]),
+        script(vec![fill()], vec![link_response::Frame::HandUp(HandUp::default())]),
         script(vec![ack(1, 1)], vec![]),
         script(vec![fill(), fill()], vec![]),
         script(vec![start_as("x", start::From::AfterSeq(1 << 40))], vec![]),

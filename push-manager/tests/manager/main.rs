@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod conflicts;
+mod controls;
 mod gateway;
+mod hand_ups;
 mod harness;
 mod http;
 mod lifecycle;

@@ -8,12 +8,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
 use pushcast_proto::connectnode::v1::{
-    Ack, LinkRequest, LinkResponse, Message, MessageBatch, NodeHeartbeat, PushMessageBatchRequest,
-    PushMessageBatchResponse, QueryRequest, QueryResponse, Start, UserCounts,
+    Ack, Control, Fill, HandUp, LinkRequest, LinkResponse, Message, MessageBatch, NodeHeartbeat,
+    PushMessageBatchRequest, PushMessageBatchResponse, QueryRequest, QueryResponse, Start, UserCounts,
     connect_node_service_server::{ConnectNodeService, ConnectNodeServiceServer},
+    control::Whose,
     link_request, link_response,
     message::Target,
     start,
@@ -21,7 +23,7 @@ use pushcast_proto::connectnode::v1::{
 use tokio::{
     net::TcpSocket,
     runtime::Runtime,
-    sync::{mpsc, watch},
+    sync::{broadcast, mpsc, watch},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
@@ -48,6 +50,11 @@ pub(crate) struct Seen {
     pub(crate) closed_at: Option<u64>,
     pub(crate) hellos: u64,
     pub(crate) managers: Vec<u64>,
+    pub(crate) fill: Option<Fill>,
+    /// What came beside fills.
+    pub(crate) old_controls: Vec<Message>,
+    /// Request hashes by request key.
+    requests: BTreeMap<Bytes, Bytes>,
     received: BTreeMap<u64, Progress>,
 }
 
@@ -55,8 +62,15 @@ pub(crate) struct Seen {
 #[derive(Clone, Default)]
 struct Progress {
     last: u64,
-    /// Connections each message was placed in, and per user, until a heartbeat confirms them.
-    counts: BTreeMap<u64, (u32, Option<UserCounts>)>,
+    placed: BTreeMap<u64, Placed>,
+}
+
+/// What became of one message.
+#[derive(Clone)]
+struct Placed {
+    recipients: u32,
+    by_user: Option<UserCounts>,
+    conflict: bool,
 }
 
 struct Shared {
@@ -65,6 +79,7 @@ struct Shared {
     rooms: BTreeMap<String, u32>,
     fill_bytes: u64,
     mood: watch::Sender<Mood>,
+    hand_ups: broadcast::Sender<Message>,
     script: Option<Script>,
     seen: Mutex<Seen>,
 }
@@ -104,6 +119,7 @@ impl Sink {
             rooms: options.rooms.into_iter().map(|(room, n)| (room.to_owned(), n)).collect(),
             fill_bytes: options.fill_bytes,
             mood: watch::Sender::new(Mood::Acks),
+            hand_ups: broadcast::Sender::new(16),
             script: options.script,
             seen: Mutex::default(),
         });
@@ -155,6 +171,11 @@ impl Sink {
 
     pub(crate) fn mood(&self, mood: Mood) {
         self.shared.mood.send_replace(mood);
+    }
+
+    /// Hands this up on every present link, once.
+    pub(crate) fn hand_up(&self, message: Message) {
+        self.shared.hand_ups.send(message).unwrap();
     }
 
     pub(crate) fn see<R>(&self, look: impl FnOnce(&Seen) -> R) -> R {
@@ -217,6 +238,7 @@ struct Link {
 impl Link {
     async fn run(mut self, mut requests: Streaming<LinkRequest>) -> Option<()> {
         let mut mood = self.shared.mood.subscribe();
+        let mut hand_ups = self.shared.hand_ups.subscribe();
         let mut beats = tokio::time::interval(Duration::from_secs(1));
         loop {
             let silent = *mood.borrow_and_update() == Mood::Silent;
@@ -233,6 +255,10 @@ impl Link {
                     }
                 }
                 _ = mood.changed() => {}
+                message = hand_ups.recv() => {
+                    let hand_up = HandUp { message: Some(message.ok()?) };
+                    self.say(link_response::Frame::HandUp(hand_up)).await?;
+                }
                 _ = beats.tick(), if !silent && self.manager != 0 => {
                     self.say(link_response::Frame::Heartbeat(NodeHeartbeat::default())).await?;
                 }
@@ -269,6 +295,7 @@ impl Link {
                 }
                 link_request::Frame::Fill(fill) => {
                     let last = fill.first_seq - 1;
+                    seen.fill = Some(fill);
                     self.acked = last;
                     seen.received.insert(self.manager, Progress { last, ..Progress::default() });
                     "fill"
@@ -278,10 +305,16 @@ impl Link {
                     for message in MessageBatch::decode(records).unwrap().messages {
                         assert_eq!(message.seq, progress.last + 1, "a hole");
                         progress.last = message.seq;
-                        progress.counts.insert(message.seq, self.shared.place(&message));
+                        let conflict = is_conflict(&mut seen.requests, &message);
+                        progress.placed.insert(message.seq, self.shared.place(&message, conflict));
                         seen.messages.push(message);
                     }
                     "batch"
+                }
+                link_request::Frame::Controls(controls) => {
+                    assert!(matches!(seen.frames.last(), Some(&("fill" | "controls"))), "not after Fill");
+                    seen.old_controls.extend(MessageBatch::decode(controls.batch).unwrap().messages);
+                    "controls"
                 }
                 link_request::Frame::Gap(gap) => {
                     let progress = seen.received.get_mut(&self.manager).unwrap();
@@ -330,23 +363,38 @@ impl Progress {
         if acked >= self.last {
             return None;
         }
-        let first_seq = self.counts.range(acked + 1..).next().map_or(self.last + 1, |(&seq, _)| seq);
-        let run = (first_seq..).map_while(|seq| self.counts.get(&seq));
-        let (recipients, by_user): (Vec<u32>, Vec<Option<UserCounts>>) = run.cloned().unzip();
-        Some(Ack { first_seq, recipients, by_user: by_user.into_iter().flatten().collect() })
+        let first_seq = self.placed.range(acked + 1..).next().map_or(self.last + 1, |(&seq, _)| seq);
+        let mut ack = Ack { first_seq, ..Ack::default() };
+        for (seq, placed) in (first_seq..).map_while(|seq| Some((seq, self.placed.get(&seq)?))) {
+            ack.recipients.push(placed.recipients);
+            ack.by_user.extend(placed.by_user.clone());
+            ack.conflicts.extend(placed.conflict.then_some(seq));
+        }
+        Some(ack)
     }
 }
 
+/// Whether this is known under its request id as something else.
+fn is_conflict(requests: &mut BTreeMap<Bytes, Bytes>, message: &Message) -> bool {
+    let Message { request_key: key, request_hash: hash, .. } = message;
+    !key.is_empty() && requests.entry(key.clone()).or_insert_with(|| hash.clone()) != hash
+}
+
 impl Shared {
-    fn place(&self, message: &Message) -> (u32, Option<UserCounts>) {
-        let n = |name: &str| self.rooms.get(name).copied().unwrap_or(0);
-        match message.target.as_ref().unwrap() {
-            Target::RoomId(id) | Target::UserId(id) => (n(id), None),
-            Target::Everyone(_) => (n("*"), None),
+    fn place(&self, message: &Message, conflict: bool) -> Placed {
+        let n = |name: &str| if conflict { 0 } else { self.rooms.get(name).copied().unwrap_or(0) };
+        let mut by_user = None;
+        let recipients = match message.target.as_ref().unwrap() {
+            Target::RoomId(id) | Target::UserId(id) => n(id),
+            Target::Everyone(_) => n("*"),
             Target::UserIds(users) => {
                 let recipients: Vec<u32> = users.ids.iter().map(|id| n(id)).collect();
-                (recipients.iter().sum(), Some(UserCounts { seq: message.seq, recipients }))
+                by_user = Some(UserCounts { seq: message.seq, recipients: recipients.clone() });
+                recipients.iter().sum()
             }
-        }
+            Target::Control(Control { whose: Some(Whose::UserId(id)), .. }) => n(id),
+            Target::Control(_) => 0,
+        };
+        Placed { recipients, by_user, conflict }
     }
 }

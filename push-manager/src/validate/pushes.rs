@@ -1,62 +1,20 @@
-//! Turns requests into pushes, or names every field that is wrong.
+//! The four pushes.
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
-use pushcast_common::id::{InvalidId, check_app, check_id};
+use pushcast_common::id::check_id;
 use pushcast_proto::{
-    connectnode::v1::{Everyone, Message, UserIds, message::Target},
+    connectnode::v1::{Everyone, UserIds, message::Target},
     pushmanager::v1::{
-        Ack, BroadcastRequest, PushItem, PushToRoomRequest, PushToUserRequest, PushToUsersRequest, push_item,
+        BroadcastRequest, PushItem, PushToRoomRequest, PushToUserRequest, PushToUsersRequest, push_item,
     },
 };
-use tonic::Status;
 use tonic_types::FieldViolation;
 
-use crate::{api::Api, push::Push, refusal};
+use super::{Checked, Common, Violations, finish};
+use crate::{api::Api, refusal};
 
 const MAX_USERS: usize = 1000;
-const MAX_URI_BYTES: usize = 256;
-const MAX_REQUEST_ID_BYTES: usize = 64;
-
-/// A push that may become one.
-pub(crate) type Checked = Result<Push, Box<Status>>;
-
-/// The fields all pushes have.
-struct Common {
-    app: String,
-    content: Bytes,
-    uri: String,
-    request_id: String,
-    ack: i32,
-}
-
-#[derive(Default)]
-struct Violations(Vec<FieldViolation>);
-
-impl Violations {
-    fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push(FieldViolation::new(field, description));
-    }
-
-    fn id(&mut self, checked: Result<(), InvalidId>) {
-        if let Err(invalid) = checked {
-            self.add(invalid.field(), invalid.to_string());
-        }
-    }
-
-    fn short_text(&mut self, field: &'static str, value: &str, max_bytes: usize) {
-        if value.len() > max_bytes {
-            self.add(
-                field,
-                format!("{field} is {} bytes long, at most {max_bytes} are allowed", value.len()),
-            );
-        }
-        if value.chars().any(char::is_control) {
-            self.add(field, format!("{field} must not contain control characters"));
-        }
-    }
-}
 
 /// A push to a room.
 pub(crate) fn room(request: PushToRoomRequest, max_content: usize) -> Checked {
@@ -131,72 +89,9 @@ pub(crate) fn item(item: PushItem, max_content: usize) -> (Option<Api>, Checked)
     }
 }
 
-fn finish(
-    api: Api,
-    target: Target,
-    common: Common,
-    max_content: usize,
-    mut violations: Violations,
-) -> Checked {
-    let Common { app, content, uri, request_id, ack } = common;
-    violations.id(check_app(&app));
-    if content.len() > max_content {
-        let n_bytes = content.len();
-        violations
-            .add("content", format!("content is {n_bytes} bytes long, at most {max_content} are allowed"));
-    }
-    violations.short_text("uri", &uri, MAX_URI_BYTES);
-    violations.short_text("request_id", &request_id, MAX_REQUEST_ID_BYTES);
-    let accepted_only = match Ack::try_from(ack) {
-        Ok(ack) => ack == Ack::Accepted,
-        Err(_) => {
-            violations.add("ack", format!("{ack} is not one of ACK_NODES (1), ACK_ACCEPTED (2)"));
-            false
-        }
-    };
-    if !violations.0.is_empty() {
-        return Err(Box::new(refusal::invalid(violations.0)));
-    }
-    let request_hash =
-        if request_id.is_empty() { Bytes::new() } else { request_hash(&app, &request_id, &target, &content) };
-    let message =
-        Message { app, target: Some(target), content, uri, request_id, request_hash, ..Message::default() };
-    Ok(Push { api, message, accepted_only })
-}
-
-/// 128 bits that retries of a push share through every manager and that nothing else has. Every part is
-/// preceded by its length, so no two pushes spell the same bytes.
-fn request_hash(app: &str, request_id: &str, target: &Target, content: &[u8]) -> Bytes {
-    let mut hasher = blake3::Hasher::new();
-    let mut part = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    part(app.as_bytes());
-    part(request_id.as_bytes());
-    match target {
-        Target::RoomId(id) => {
-            part(b"room");
-            part(id.as_bytes());
-        }
-        Target::UserId(id) => {
-            part(b"user");
-            part(id.as_bytes());
-        }
-        Target::UserIds(users) => {
-            part(b"users");
-            part(&(users.ids.len() as u64).to_le_bytes());
-            users.ids.iter().for_each(|id| part(id.as_bytes()));
-        }
-        Target::Control(_) => part(b"control"),
-        Target::Everyone(everyone) => part(if everyone.all_apps { b"all apps" } else { b"everyone" }),
-    }
-    part(content);
-    Bytes::copy_from_slice(&hasher.finalize().as_bytes()[..16])
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use tonic_types::StatusExt as _;
 
     use super::*;
@@ -242,22 +137,16 @@ mod tests {
     }
 
     #[test]
-    fn retries_share_a_hash_and_nothing_else_does() {
-        let hash = |edit: &dyn Fn(&mut PushToRoomRequest)| {
-            let mut request = PushToRoomRequest { request_id: "1".into(), ..to_room() };
-            edit(&mut request);
-            room(request, 100).unwrap().message.request_hash
+    fn only_a_request_id_gives_a_push_an_identity_of_its_own() {
+        let message = |request_id: &str, ack: i32| {
+            let request = PushToRoomRequest { request_id: request_id.into(), ack, ..to_room() };
+            room(request, 100).unwrap().message
         };
-        let plain = hash(&|_| {});
-        assert_eq!(plain.len(), 16);
-        assert_eq!(hash(&|r| r.ack = 2), plain);
-        assert_ne!(hash(&|r| r.request_id = "2".into()), plain);
-        assert_ne!(hash(&|r| r.app = "a".into()), plain);
-        assert_ne!(hash(&|r| r.room_id = "s".into()), plain);
-        assert_ne!(hash(&|r| r.content = Bytes::from_static(b"c")), plain);
-        assert!(hash(&|r| r.request_id.clear()).is_empty());
-        let request = PushToUserRequest { user_id: "r".into(), request_id: "1".into(), ..Default::default() };
-        assert_ne!(user(request, 100).unwrap().message.request_hash, plain);
+        let plain = message("", 0);
+        assert!(plain.request_hash.is_empty() && plain.request_key.is_empty());
+        let named = message("1", 0);
+        assert_eq!((named.request_hash.len(), named.request_key.len()), (16, 16));
+        assert_eq!(message("1", 2), named);
     }
 
     #[test]
