@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, net::TcpListener};
 
-use pushcast_proto::client::v1::{Join, client_frame};
+use pushcast_proto::client::v1::{Connected, Join, client_frame};
 
 use super::{
     scripted::{Node, Step, say},
