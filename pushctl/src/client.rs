@@ -19,8 +19,10 @@ use crate::{
 };
 
 mod address;
+mod options;
 mod outcome;
 
+pub use options::{ConnectBy, Options};
 pub use outcome::{Closed, ConnectError, RequestError};
 
 /// The whole of connecting takes at most this long: twice what a node gives a client for its first frame.
@@ -32,44 +34,6 @@ const QUEUE_LIMIT: usize = 65_536;
 /// Larger than any frame a node sends (content of 1 MiB in base64), so that nothing legal is refused.
 const MAX_FRAME: usize = 4 << 20;
 
-/// Where the data of the connect frame goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ConnectBy {
-    /// In a first frame.
-    #[default]
-    Frame,
-    /// In the URL, as the simplest clients do it.
-    Url,
-}
-
-/// What a client wants. `Options::new(url)` asks for nothing but the connection.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The node, such as `ws://127.0.0.1:8000/ws`.
-    pub url: String,
-    /// Tenant; empty is the default one.
-    pub app: String,
-    /// Who the client is; empty: the node gives it a name.
-    pub user_id: String,
-    /// A credential; may be empty.
-    pub token: String,
-    /// Rooms to enter.
-    pub rooms: Vec<String>,
-    /// Wire format.
-    pub format: Format,
-    /// By frame or by URL.
-    pub by: ConnectBy,
-    /// Show a message every time it comes, where the contract has clients drop repeats.
-    pub keep_repeats: bool,
-}
-
-impl Options {
-    /// Asks for nothing but a connection to this node.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), ..Self::default() }
-    }
-}
-
 /// What happens on a connection.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -77,6 +41,9 @@ pub enum Event {
     Push(Push),
     /// A sign of life with a position; it has been answered.
     Heartbeat(Heartbeat),
+    /// What takes this connection up again elsewhere; replaces the one before. It covers what came before it, so
+    /// whoever keeps it has to keep the order.
+    Ticket(String),
     /// The server changed this connection's rooms.
     Rooms(RoomsChanged),
     /// A request was refused, or the connection is about to close.
@@ -90,12 +57,17 @@ pub fn content(push: &Push) -> &[u8] {
     if push.text.is_empty() { &push.content } else { push.text.as_bytes() }
 }
 
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
 /// A connection to a node. It reads only while [`Client::next`] (or a request) is awaited.
 #[derive(Debug)]
 pub struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// None once it was broken off.
+    socket: Option<Socket>,
     format: Format,
     connected: Connected,
+    // Kept as frames come, not as events are handed out: an answer overtakes the events queued before it.
+    rooms: Vec<String>,
     next_id: u32,
     pong_due: bool,
     seen: Option<Seen>,
@@ -129,9 +101,10 @@ impl Client {
             .await
             .map_err(|error| address::connect_error(&options.url, error))?;
         let mut client = Self {
-            socket,
+            socket: Some(socket),
             format: options.format,
             connected: Connected::default(),
+            rooms: Vec::new(),
             next_id: 1,
             pong_due: false,
             seen: (!options.keep_repeats).then(Seen::default),
@@ -150,13 +123,14 @@ impl Client {
                 user_id: options.user_id.clone(),
                 app: options.app.clone(),
                 rooms: options.rooms.clone(),
-                resume: None,
+                resume: options.resume.clone(),
             };
             self.request(client_frame::Frame::Connect(connect)).await;
         }
         loop {
             match self.read().await {
                 Ok(ServerFrame { frame: Some(server_frame::Frame::Connected(connected)), .. }) => {
+                    self.rooms.clone_from(&connected.rooms);
                     self.connected = connected;
                     return Ok(());
                 }
@@ -170,6 +144,11 @@ impl Client {
     /// What the node said when the connection was made.
     pub const fn connected(&self) -> &Connected {
         &self.connected
+    }
+
+    /// The rooms this connection is in, as far as the node's frames have been read.
+    pub fn rooms(&self) -> &[String] {
+        &self.rooms
     }
 
     /// The next thing that happens. Cancel-safe: nothing is lost if the future is dropped.
@@ -205,6 +184,7 @@ impl Client {
             let frame = self.read().await.map_err(RequestError::Closed)?;
             match frame {
                 ServerFrame { id: of, frame: Some(server_frame::Frame::Ok(ok)) } if of == id => {
+                    self.rooms.clone_from(&ok.rooms);
                     return Ok(ok.rooms);
                 }
                 ServerFrame { id: of, frame: Some(server_frame::Frame::Error(error)) } if of == id => {
@@ -218,10 +198,19 @@ impl Client {
 
     /// Says goodbye and waits a moment for the node to agree.
     pub async fn close(mut self) {
+        let Some(socket) = &mut self.socket else { return };
         // Whoever leaves does not care how the other side takes it.
-        if self.socket.close(None).await.is_ok() {
+        if socket.close(None).await.is_ok() {
             let _elapsed =
                 timeout(Duration::from_secs(1), async { while self.read().await.is_ok() {} }).await;
+        }
+    }
+
+    /// Drops the socket without a word, as a broken network does. What was read before is still handed out.
+    pub fn break_off(&mut self) {
+        self.socket = None;
+        if self.closed.is_none() {
+            self.end(None, "broken off on this side".to_owned());
         }
     }
 
@@ -229,8 +218,10 @@ impl Client {
         let id = self.next_id;
         self.next_id += 1;
         let message = self.format.encode(&ClientFrame { id, frame: Some(frame) });
-        // A broken socket shows at the next read, with the reason the node gave.
-        let _broken = self.socket.send(message).await;
+        if let Some(socket) = &mut self.socket {
+            // A broken socket shows at the next read, with the reason the node gave.
+            let _broken = socket.send(message).await;
+        }
         id
     }
 
@@ -240,8 +231,19 @@ impl Client {
             return Err(closed.clone());
         }
         loop {
-            self.answer_heartbeat().await;
-            let reason = match self.socket.next().await {
+            let Some(socket) = &mut self.socket else {
+                return Err(self.end(None, "it is closed".to_owned()));
+            };
+            if self.pong_due {
+                let pong = self
+                    .format
+                    .encode(&ClientFrame { id: 0, frame: Some(client_frame::Frame::Pong(Pong {})) });
+                // Fed before it is flushed: a dropped future then neither loses nor repeats it.
+                let _broken = socket.feed(pong).await;
+                self.pong_due = false;
+            }
+            let _broken = socket.flush().await;
+            let reason = match socket.next().await {
                 Some(Ok(Message::Close(Some(close)))) => {
                     return Err(self.end(Some(u16::from(close.code)), close.reason.to_string()));
                 }
@@ -261,17 +263,6 @@ impl Client {
         }
     }
 
-    async fn answer_heartbeat(&mut self) {
-        if self.pong_due {
-            let pong =
-                self.format.encode(&ClientFrame { id: 0, frame: Some(client_frame::Frame::Pong(Pong {})) });
-            // Fed before it is flushed: a dropped future then neither loses nor repeats it.
-            let _broken = self.socket.feed(pong).await;
-            self.pong_due = false;
-        }
-        let _broken = self.socket.flush().await;
-    }
-
     fn take_in(&mut self, frame: ServerFrame) {
         let event = match frame.frame {
             Some(server_frame::Frame::Push(push)) => {
@@ -280,20 +271,31 @@ impl Client {
                 fresh.then_some(Event::Push(push))
             }
             Some(server_frame::Frame::Heartbeat(heartbeat)) => Some(Event::Heartbeat(heartbeat)),
-            Some(server_frame::Frame::Rooms(rooms)) => Some(Event::Rooms(rooms)),
+            Some(server_frame::Frame::Ticket(ticket)) => Some(Event::Ticket(ticket.ticket)),
+            Some(server_frame::Frame::Rooms(rooms)) => {
+                self.change(&rooms);
+                Some(Event::Rooms(rooms))
+            }
+            // An answer nobody waits for any more.
+            Some(server_frame::Frame::Ok(ok)) => {
+                self.rooms = ok.rooms;
+                None
+            }
             Some(server_frame::Frame::Error(error)) => {
                 self.last_error = Some(error.clone());
                 Some(Event::Error(error))
             }
-            // Frames of a later version, and answers nobody waits for any more.
-            Some(
-                server_frame::Frame::Connected(_)
-                | server_frame::Frame::Ok(_)
-                | server_frame::Frame::Ticket(_),
-            )
-            | None => None,
+            // A second one is none of this contract; without any it is a frame of a later version.
+            Some(server_frame::Frame::Connected(_)) | None => None,
         };
         self.queued.extend(event);
+    }
+
+    fn change(&mut self, changed: &RoomsChanged) {
+        self.rooms.retain(|room| !changed.left.contains(room));
+        self.rooms.extend_from_slice(&changed.joined);
+        self.rooms.sort_unstable();
+        self.rooms.dedup();
     }
 
     fn end(&mut self, code: Option<u16>, reason: String) -> Closed {

@@ -2,13 +2,14 @@
 //!
 //! For business servers: [`push`] sends pushes to a push-manager and [`pipeline`] sends many of them on one
 //! stream. For receivers: [`client`] is one connection to a connect-node, [`session`] is a connection that
-//! comes back by itself as [`reconnect`] says, without showing a message twice ([`seen`]). For watchers:
-//! [`figures`] says what a manager did between two scrapes of its metrics.
+//! comes back by itself as [`reconnect`] says, goes on where it was ([`progress`]), and shows no message twice
+//! ([`seen`]). For watchers: [`figures`] says what a manager did between two scrapes of its metrics.
 
 pub mod client;
 pub mod figures;
 pub mod format;
 pub mod pipeline;
+pub mod progress;
 pub mod push;
 pub mod reconnect;
 pub mod seen;

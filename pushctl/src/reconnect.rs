@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(20);
 const ASKED: Duration = Duration::from_secs(1);
 /// A connection that stood this long was a good one. A node that lets clients in only to throw them out again (it is
 /// overloaded, or about to end) would otherwise be tried anew without any back-off.
-const GOOD_WHILE: Duration = Duration::from_secs(10);
+pub(crate) const GOOD_WHILE: Duration = Duration::from_secs(10);
 
 /// Close code of a node that restarts.
 pub const SERVICE_RESTART: u16 = 1012;

@@ -1,60 +1,43 @@
-//! A receiver that comes back by itself.
+//! A receiver that comes back by itself, and goes on where it was if the fleet still has what it missed.
 
-use std::time::Duration;
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
-use pushcast_proto::client::v1::{Connected, Error, Heartbeat, Push, RoomsChanged};
+use pushcast_proto::client::v1::Push;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    client::{Client, Closed, ConnectError, Event, Options},
-    reconnect::Reconnect,
+    client::{Client, Closed, ConnectBy, ConnectError, Event, Options, RequestError},
+    progress::Progress,
+    reconnect::{GOOD_WHILE, MOVED, Reconnect},
     seen::Seen,
 };
 
-/// What happens in a session.
-#[derive(Debug, Clone, PartialEq)]
-pub enum SessionEvent {
-    /// A connection stands: the first one, or another one.
-    Connected(Connected),
-    /// A message, shown once however many connections bring it.
-    Push(Push),
-    /// A sign of life.
-    Heartbeat(Heartbeat),
-    /// The server changed this connection's rooms.
-    Rooms(RoomsChanged),
-    /// The node refused something.
-    Error(Error),
-    /// There is no connection now; the next try comes after `retry_in`.
-    Interrupted {
-        /// Why.
-        cause: String,
-        /// When to expect the next try.
-        retry_in: Duration,
-    },
-}
+mod event;
+mod nodes;
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod tests;
 
-/// Why a session is over for good.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The node closed the connection with a final code.
-    #[error("{url}: {closed}; connecting again would not help")]
-    Closed {
-        /// The node.
-        url: String,
-        /// How.
-        closed: Closed,
-    },
-    /// The first or a later connection cannot be made, whenever it is tried.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-}
+pub use event::{SessionError, SessionEvent};
+use nodes::Nodes;
 
-/// Receives through one connection after the other, as [`Reconnect`] says. Rooms are those of the options.
+/// Receives through one connection after the other, when [`Reconnect`] says and resuming with its [`Progress`]. The
+/// first is made to `url` of the options, and after each that ended or failed it is another node's turn.
+///
+/// Rooms are those of the options, then what joins, leaves and the server made of them.
 #[derive(Debug)]
 pub struct Session {
     options: Options,
+    nodes: Nodes,
     reconnect: Reconnect,
-    client: Option<Client>,
+    progress: Progress,
+    /// Nodes in a row that sent this client on (4003) when it wanted to resume: they have not got what it missed.
+    /// After some of them a node takes it all the same.
+    attempt: u32,
+    /// The present try, or the connection it led to, was to continue another one and has not.
+    resuming: bool,
+    link: Link,
     /// When the present connection began, or the last one.
     connected_at: Instant,
     next_try: Instant,
@@ -62,33 +45,76 @@ pub struct Session {
     seen: Option<Seen>,
 }
 
+#[derive(Debug, Default)]
+enum Link {
+    #[default]
+    Down,
+    Connecting(Connecting),
+    Up(Box<Client>),
+}
+
+/// A connection in the making. The session keeps it, so that whoever waits a little at a time gets there too.
+struct Connecting(Pin<Box<dyn Future<Output = Result<Client, ConnectError>> + Send>>);
+
+impl fmt::Debug for Connecting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connecting").finish_non_exhaustive()
+    }
+}
+
 impl Session {
     /// A session that connects at the first call of [`Session::next`].
-    pub fn new(options: Options) -> Self {
+    pub fn new(mut options: Options) -> Self {
         let seen = (!options.keep_repeats).then(Seen::default);
-        let options = Options { keep_repeats: true, ..options };
+        options.keep_repeats = true;
         let now = Instant::now();
         Self {
-            options,
+            nodes: Nodes::new(&options.url, &options.urls),
             reconnect: Reconnect::default(),
-            client: None,
+            progress: options.resume.take().map(Progress::from).unwrap_or_default(),
+            attempt: 0,
+            resuming: false,
+            link: Link::Down,
             connected_at: now,
             next_try: now,
             seen,
+            options,
         }
     }
 
-    /// The next thing that happens; an error is the end. Cancel-safe: a try that is dropped is made again.
+    /// The next thing that happens; an error is the end. Cancel-safe: nothing is lost if the future is dropped. A
+    /// push counts as processed once it is handed out, and does not come again.
     pub async fn next(&mut self) -> Result<SessionEvent, SessionError> {
+        // Between the end of an await and what it brought being noted or handed out, nothing is awaited.
         loop {
-            let Some(client) = &mut self.client else {
-                sleep_until(self.next_try).await;
-                return self.connect().await;
+            let event = match &mut self.link {
+                Link::Down => {
+                    sleep_until(self.next_try).await;
+                    self.link = Link::Connecting(self.connecting());
+                    continue;
+                }
+                Link::Connecting(connecting) => {
+                    let outcome = (&mut connecting.0).await;
+                    return self.tried(outcome);
+                }
+                Link::Up(client) => client.next().await,
             };
-            return Ok(match client.next().await {
-                Event::Push(push) if !self.is_fresh(&push) => continue,
-                Event::Push(push) => SessionEvent::Push(push),
-                Event::Heartbeat(heartbeat) => SessionEvent::Heartbeat(heartbeat),
+            return Ok(match event {
+                Event::Push(push) => {
+                    self.progress.pushed(&push);
+                    if !self.is_fresh(&push) {
+                        continue;
+                    }
+                    SessionEvent::Push(push)
+                }
+                Event::Heartbeat(heartbeat) => {
+                    self.progress.heartbeat(&heartbeat);
+                    SessionEvent::Heartbeat(heartbeat)
+                }
+                Event::Ticket(ticket) => {
+                    self.progress.ticketed(ticket);
+                    continue;
+                }
                 Event::Rooms(rooms) => SessionEvent::Rooms(rooms),
                 Event::Error(error) => SessionEvent::Error(error),
                 Event::Closed(closed) => return self.interrupted(closed),
@@ -96,9 +122,40 @@ impl Session {
         }
     }
 
+    /// Enters rooms, all or none; answers with all rooms now. They are entered again with every connection.
+    pub async fn join(&mut self, rooms: &[&str]) -> Result<Vec<String>, RequestError> {
+        self.client()?.join(rooms).await
+    }
+
+    /// Leaves rooms, all or none; answers with all rooms now.
+    pub async fn leave(&mut self, rooms: &[&str]) -> Result<Vec<String>, RequestError> {
+        self.client()?.leave(rooms).await
+    }
+
+    fn client(&mut self) -> Result<&mut Client, RequestError> {
+        match &mut self.link {
+            Link::Up(client) => Ok(client),
+            Link::Down | Link::Connecting(_) => Err(RequestError::NotConnected),
+        }
+    }
+
+    /// How far it has come: what was handed out, and the ticket to go on from there.
+    pub const fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Drops the present socket without a word, as a broken network does; the session comes back as from that.
+    pub fn break_connection(&mut self) {
+        match &mut self.link {
+            Link::Up(client) => client.break_off(),
+            Link::Connecting(_) => self.link = Link::Down,
+            Link::Down => {}
+        }
+    }
+
     /// Says goodbye, if there is anybody to say it to.
     pub async fn close(self) {
-        if let Some(client) = self.client {
+        if let Link::Up(client) = self.link {
             client.close().await;
         }
     }
@@ -107,84 +164,80 @@ impl Session {
         push.message_id.is_empty() || self.seen.as_mut().is_none_or(|seen| seen.insert(&push.message_id))
     }
 
-    async fn connect(&mut self) -> Result<SessionEvent, SessionError> {
-        let error = match Client::connect(&self.options).await {
-            Ok(client) => {
-                self.connected_at = Instant::now();
-                let connected = client.connected().clone();
-                self.client = Some(client);
-                return Ok(SessionEvent::Connected(connected));
-            }
-            Err(error) if error.is_final() => return Err(error.into()),
+    fn connecting(&mut self) -> Connecting {
+        let resume =
+            (self.options.by == ConnectBy::Frame).then(|| self.progress.resume(self.attempt)).flatten();
+        self.resuming = resume.is_some();
+        let options = Options { url: self.nodes.present().to_owned(), resume, ..self.options.clone() };
+        Connecting(Box::pin(async move { Client::connect(&options).await }))
+    }
+
+    fn tried(&mut self, outcome: Result<Client, ConnectError>) -> Result<SessionEvent, SessionError> {
+        self.link = Link::Down;
+        let error = match outcome {
+            Ok(client) => return Ok(self.connected(client)),
             Err(error) => error,
         };
+        // A close code is a node's own word. Everything else that is final only says that no node is there.
+        let is_a_nodes_word = matches!(error, ConnectError::Closed { .. });
+        let none_left = self.nodes.tried(error.is_final() && !is_a_nodes_word);
+        if none_left || (is_a_nodes_word && error.is_final()) {
+            return Err(error.into());
+        }
         let retry_in = match &error {
-            ConnectError::Closed { closed, .. } => self.reconnect.after_close(closed.code),
-            ConnectError::Refused { retry_after, .. } => Some(self.reconnect.after_failure(*retry_after)),
+            ConnectError::Closed { closed, .. } => {
+                self.sent_on(closed.code);
+                self.reconnect.after_close(closed.code)
+            }
+            // What one node asks for says nothing about another.
+            ConnectError::Refused { retry_after, .. } if self.nodes.is_alone() => {
+                Some(self.reconnect.after_failure(*retry_after))
+            }
             _ => Some(self.reconnect.after_failure(None)),
         };
         Ok(self.wait(error.to_string(), retry_in.unwrap_or_default()))
     }
 
+    fn connected(&mut self, client: Client) -> SessionEvent {
+        let connected = client.connected().clone();
+        self.connected_at = Instant::now();
+        self.nodes.tried(false);
+        self.progress.connected(&connected);
+        if connected.recovered == Some(true) {
+            self.attempt = 0;
+            self.resuming = false;
+        }
+        self.link = Link::Up(Box::new(client));
+        SessionEvent::Connected(connected)
+    }
+
     fn interrupted(&mut self, closed: Closed) -> Result<SessionEvent, SessionError> {
-        self.client = None;
-        self.reconnect.stood(self.connected_at.elapsed());
-        let url = self.options.url.clone();
+        if let Link::Up(client) = std::mem::take(&mut self.link) {
+            self.options.rooms = client.rooms().to_vec();
+        }
+        let lasted = self.connected_at.elapsed();
+        self.reconnect.stood(lasted);
+        if lasted >= GOOD_WHILE {
+            self.attempt = 0;
+        } else {
+            self.sent_on(closed.code);
+        }
+        let url = self.nodes.present().to_owned();
         match self.reconnect.after_close(closed.code) {
             Some(retry_in) => Ok(self.wait(format!("{url}: {closed}"), retry_in)),
             None => Err(SessionError::Closed { url, closed }),
         }
     }
 
+    fn sent_on(&mut self, code: Option<u16>) {
+        if self.resuming && code == Some(MOVED) {
+            self.attempt = self.attempt.saturating_add(1);
+        }
+    }
+
     fn wait(&mut self, cause: String, retry_in: Duration) -> SessionEvent {
+        self.nodes.move_on();
         self.next_try = Instant::now() + retry_in;
         SessionEvent::Interrupted { cause, retry_in }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::{SinkExt as _, StreamExt as _};
-    use tokio::net::TcpListener;
-    use tokio_tungstenite::{
-        accept_hdr_async,
-        tungstenite::{
-            Message,
-            handshake::server::{Request, Response},
-        },
-    };
-
-    use super::*;
-
-    /// A node that says `connected` and then hangs up, to everybody who comes.
-    async fn turnstile(listener: TcpListener) {
-        loop {
-            let (socket, _) = listener.accept().await.unwrap();
-            #[allow(clippy::result_large_err, reason = "the signature is tungstenite's")]
-            let greet = |request: &Request, mut response: Response| {
-                let offered = request.headers()["sec-websocket-protocol"].clone();
-                response.headers_mut().insert("sec-websocket-protocol", offered);
-                Ok(response)
-            };
-            let mut socket = accept_hdr_async(socket, greet).await.unwrap();
-            socket.next().await.unwrap().unwrap();
-            socket.send(Message::text(r#"{"id":1,"connected":{"node_id":"n1"}}"#)).await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_node_that_throws_everybody_out_is_tried_ever_more_rarely() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("ws://{}/ws", listener.local_addr().unwrap());
-        let node = tokio::spawn(turnstile(listener));
-        let mut session = Session::new(Options::new(url));
-        for failures in 1..=3 {
-            let connected = session.next().await.unwrap();
-            assert!(matches!(connected, SessionEvent::Connected(_)), "{connected:?}");
-            let interrupted = session.next().await.unwrap();
-            assert!(matches!(interrupted, SessionEvent::Interrupted { .. }), "{interrupted:?}");
-            assert_eq!(session.reconnect.failures(), failures);
-        }
-        node.abort();
     }
 }

@@ -26,7 +26,7 @@ async fn heartbeat_with(listener: &mut Listener, mut good: impl FnMut(&Heartbeat
             match listener.client.next().await {
                 Event::Push(push) => last_seq = push.seq,
                 Event::Heartbeat(heartbeat) if good(&heartbeat, last_seq) => return,
-                Event::Heartbeat(_) => {}
+                Event::Heartbeat(_) | Event::Ticket(_) => {}
                 other => panic!("{other:?}"),
             }
         }

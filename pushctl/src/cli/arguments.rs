@@ -157,15 +157,17 @@ pub(super) enum TargetArguments {
 #[derive(Debug, Args)]
 #[command(after_help = examples::LISTEN)]
 pub(super) struct ListenArguments {
-    /// The WebSocket address of a node; any node will do, every push goes to all of them.
+    /// The WebSocket address of a node; any node will do, every push goes to all of them. Of several, separated by
+    /// commas, the next is tried when one is lost.
     #[arg(
-        long,
+        long = "url",
         env = "PUSHCTL_URL",
         hide_env_values = true,
         value_name = "URL",
+        value_delimiter = ',',
         default_value = "ws://127.0.0.1:8000/ws"
     )]
-    pub(super) url: String,
+    pub(super) urls: Vec<String>,
     /// Rooms to enter, separated by commas.
     #[arg(long, value_delimiter = ',')]
     pub(super) rooms: Vec<String>,
@@ -263,6 +265,15 @@ mod tests {
         let TargetArguments::Users { users, content } = push.target else { panic!("no users") };
         assert_eq!(users, "u1,u2");
         assert_eq!(content.content.unwrap(), "hello");
+    }
+
+    #[test]
+    fn nodes_are_given_one_by_one_or_all_at_once() {
+        for line in ["pushctl listen --url a --url b,c", "pushctl listen --url a,b,c"] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            let Command::Listen(listen) = arguments.command else { panic!("no listen") };
+            assert_eq!(listen.urls, ["a", "b", "c"]);
+        }
     }
 
     #[test]

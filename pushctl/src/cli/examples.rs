@@ -40,11 +40,13 @@ pub(super) const LISTEN: &str = "Examples:
   pushctl listen --rooms r1,r2 --user u1
   pushctl listen --rooms r1 --json | jq .text
   pushctl listen --rooms r1 --content --count 1 > first.bin
+  pushctl listen --rooms r1 --url 10.0.0.5:8000,10.0.0.6:8000
 
 On a terminal each push is a line with the time (UTC), whom it is for, its
 uri and its content; in a pipe it is `room r1: hello`. Content that is no
-text, or could upset a terminal, is shown in quotes with escapes. Ctrl-C ends
-it with exit code 0.";
+text, or could upset a terminal, is shown in quotes with escapes. After a lost
+connection it goes on where it was, and says whether anything may be missing.
+Ctrl-C ends it with exit code 0.";
 
 pub(super) const NODES: &str = "Examples:
   pushctl nodes

@@ -4,22 +4,21 @@ use std::{io::IsTerminal as _, time::SystemTime};
 
 use anyhow::Context as _;
 use pushcast_common::shutdown;
-use pushcast_proto::client::v1::{Connected, Push, RoomsChanged};
+use pushcast_proto::client::v1::Push;
 use pushctl::{
     client::{ConnectError, Options, content},
     format::Format,
     session::{Session, SessionError, SessionEvent},
 };
-use tokio::time::Instant;
 
 use super::{
     arguments::{FormatArgument, ListenArguments},
     failures::connect_tip,
-    outage::Outage,
-    output::{Misuse, leave_line, print, print_json, print_raw, remark, tip, with_tip},
+    output::{Misuse, leave_line, print, print_json, print_raw, remark, with_tip},
     pipe::reader_gone,
     readable,
     style::{DIM, TARGET, paint},
+    watch::Watch,
 };
 
 /// How a push is printed.
@@ -38,6 +37,12 @@ pub(super) async fn run(arguments: ListenArguments) -> anyhow::Result<()> {
     if arguments.rooms.iter().any(String::is_empty) {
         return Err(Misuse(
             "--rooms: a room without a name; commas part rooms, and nothing stands between two".to_owned(),
+        )
+        .into());
+    }
+    if arguments.urls.len() > 1 && arguments.urls.iter().any(String::is_empty) {
+        return Err(Misuse(
+            "--url: an address is empty; commas part nodes, and nothing stands between two".to_owned(),
         )
         .into());
     }
@@ -67,12 +72,15 @@ fn form(arguments: &ListenArguments, is_terminal: bool) -> Form {
 }
 
 fn options(arguments: ListenArguments) -> Options {
-    let ListenArguments { url, rooms, user, app, format, .. } = arguments;
+    let ListenArguments { urls, rooms, user, app, format, .. } = arguments;
     let format = match format {
         FormatArgument::Json => Format::Json,
         FormatArgument::Protobuf => Format::Protobuf,
     };
-    Options { app, user_id: user, rooms, format, ..Options::new(whole_url(&url)) }
+    let mut urls = urls.iter().map(|url| whole_url(url));
+    // The parser gives one at least.
+    let url = urls.next().unwrap_or_default();
+    Options { app, user_id: user, rooms, format, urls: urls.collect(), ..Options::new(url) }
 }
 
 /// `host:8000` is as good as `ws://host:8000/ws`.
@@ -97,9 +105,11 @@ async fn receive(session: &mut Session, form: Form, count: Option<u64>) -> anyho
                 left = left.map(|left| left - 1);
             }
             SessionEvent::Connected(connected) => watch.connected(&connected),
-            SessionEvent::Rooms(rooms) => remark(&describe_rooms(&rooms)),
+            SessionEvent::Rooms(rooms) => Watch::rooms_changed(&rooms),
             SessionEvent::Error(error) => remark(&format!("{}: {}", error.code, error.message)),
-            SessionEvent::Interrupted { cause, .. } => watch.interrupted(&cause),
+            SessionEvent::Interrupted { cause, .. } => {
+                watch.interrupted(&cause, session.progress().ticket().is_some());
+            }
             SessionEvent::Heartbeat(_) => {}
         }
     }
@@ -116,51 +126,6 @@ fn session_failed(error: SessionError) -> anyhow::Error {
         Some(tip) => with_tip(error, tip),
         None => error,
     }
-}
-
-/// Tells of the connection's comings and goings.
-#[derive(Debug, Default)]
-struct Watch {
-    was_connected: bool,
-    outage: Option<Outage>,
-}
-
-impl Watch {
-    fn connected(&mut self, connected: &Connected) {
-        self.was_connected = true;
-        let after = match self.outage.take() {
-            Some(outage) => format!(" again after {}", outage.lasted(Instant::now())),
-            None => String::new(),
-        };
-        remark(&format!(
-            "connected to {} as {}{after}, rooms: {}",
-            connected.node_id,
-            connected.user_id,
-            listed(&connected.rooms)
-        ));
-    }
-
-    fn interrupted(&mut self, cause: &str) {
-        let now = Instant::now();
-        let is_first = self.outage.is_none();
-        let outage = self.outage.get_or_insert_with(|| Outage::begins(now));
-        if let Some(word) = outage.failed(cause, now) {
-            remark(&word);
-        }
-        if is_first && !self.was_connected {
-            tip(
-                "Ctrl-C ends it; --url or PUSHCTL_URL names another node, `pushctl dev` starts a fleet to try",
-            );
-        }
-    }
-}
-
-fn describe_rooms(rooms: &RoomsChanged) -> String {
-    format!("rooms changed by the server, joined: {}, left: {}", listed(&rooms.joined), listed(&rooms.left))
-}
-
-fn listed(rooms: &[String]) -> String {
-    if rooms.is_empty() { "none".to_owned() } else { rooms.join(", ") }
 }
 
 fn show(form: Form, push: Push) -> anyhow::Result<()> {
@@ -224,7 +189,12 @@ fn time_of_day(now: SystemTime) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use clap::Parser as _;
+
+    use super::{
+        super::arguments::{Arguments, Command},
+        *,
+    };
 
     fn push() -> Push {
         Push { room_id: "r1".to_owned(), text: "hello".to_owned(), ..Push::default() }
@@ -253,6 +223,17 @@ mod tests {
         assert_eq!(with_text(binary), push());
         let no_text = Push { text: String::new(), content: vec![0xff], ..push() };
         assert_eq!(with_text(no_text.clone()), no_text);
+    }
+
+    #[test]
+    fn several_nodes_are_addresses_each() {
+        let line = "pushctl listen --url h1:8000,ws://h2:8000/ws --url h3:8000";
+        let Command::Listen(arguments) = Arguments::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("no listen")
+        };
+        let options = options(arguments);
+        assert_eq!(options.url, "ws://h1:8000/ws");
+        assert_eq!(options.urls, ["ws://h2:8000/ws", "ws://h3:8000/ws"]);
     }
 
     #[test]

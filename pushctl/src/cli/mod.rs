@@ -15,6 +15,7 @@ mod readable;
 mod style;
 mod table;
 mod top;
+mod watch;
 
 use std::{ffi::OsString, io, process::ExitCode};
 

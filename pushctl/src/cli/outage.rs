@@ -39,8 +39,17 @@ impl Outage {
         Some(format!("still trying ({})", self.lasted(now)))
     }
 
+    /// How long it was, now that it is over: most are, within seconds.
+    pub(super) fn took(&self, now: Instant) -> String {
+        let lasted = now.duration_since(self.since);
+        if lasted < Duration::from_secs(10) {
+            return format!("{:.1} s", lasted.as_secs_f64());
+        }
+        self.lasted(now)
+    }
+
     /// How long it has been.
-    pub(super) fn lasted(&self, now: Instant) -> String {
+    fn lasted(&self, now: Instant) -> String {
         let seconds = now.duration_since(self.since).as_secs();
         if seconds < 60 { format!("{seconds} s") } else { format!("{} min {} s", seconds / 60, seconds % 60) }
     }
@@ -70,6 +79,14 @@ mod tests {
             "still trying (4 min 4 s)",
         ];
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn a_short_one_is_told_to_the_tenth_of_a_second() {
+        let start = Instant::now();
+        let outage = Outage::begins(start);
+        let took = [40, 1_240, 12_900, 61_000].map(|ms| outage.took(start + Duration::from_millis(ms)));
+        assert_eq!(took, ["0.0 s", "1.2 s", "12 s", "1 min 1 s"]);
     }
 
     #[test]

@@ -110,6 +110,9 @@ pub enum RequestError {
     /// The connection ended first.
     #[error("the connection ended: {0}")]
     Closed(Closed),
+    /// A session between two connections: the node that could do it is not known yet.
+    #[error("there is no connection now")]
+    NotConnected,
     /// No answer in time, or too much before it.
     #[error("the node did not answer in time")]
     TimedOut,

@@ -63,7 +63,7 @@ pub(super) async fn follow(manager: &Manager, interval: Duration, form: Form) ->
             Ok((at, look)) => {
                 state.took(at, look);
                 if let Some(outage) = outage.take() {
-                    remark(&format!("{} answers again after {}", manager.address(), outage.lasted(at)));
+                    remark(&format!("{} answers again after {}", manager.address(), outage.took(at)));
                 }
                 if state.figures().is_some() {
                     if form == Form::Plain && n_lines.is_multiple_of(LINES_PER_HEAD) {
