@@ -209,7 +209,8 @@ impl Batch {
                 let span = reader.span()?;
                 let entry = decode_message(&bytes, span, keys, &mut batch.users, &mut batch.controls)?;
                 if entry.kind == Kind::Control
-                    && let Some(control::Action::Join(room)) = &batch.controls[entry.target.start as usize].action
+                    && let Some(control::Action::Join(room)) =
+                        &batch.controls[entry.target.start as usize].action
                 {
                     let key = keys.room(entry.app.of(&bytes), room.as_bytes());
                     batch.joins.push((batch.messages.len() as u32, key));

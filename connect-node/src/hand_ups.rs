@@ -62,9 +62,8 @@ impl HandUps {
     /// The next control for the link with this token.
     pub(crate) fn next(&self, link: u64, now: u64) -> Option<HandUp> {
         let mut waiting = self.lock();
-        let due = |entry: &&mut Waiting| {
-            entry.handed.is_none_or(|(at, _)| at.saturating_add(AGAIN_AFTER) <= now)
-        };
+        let due =
+            |entry: &&mut Waiting| entry.handed.is_none_or(|(at, _)| at.saturating_add(AGAIN_AFTER) <= now);
         let entry = waiting.iter_mut().find(due)?;
         entry.handed = Some((now, link));
         Some(HandUp { message: Some(entry.message.clone()) })

@@ -3,14 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::{
-    controls::Obeyed,
-    floor::Floor,
-    ingest::Ingest,
-    key::Key,
-    position::Marks,
-    window::Kept,
-};
+use crate::{controls::Obeyed, floor::Floor, ingest::Ingest, key::Key, position::Marks, window::Kept};
 
 /// Seqs that a position may be ahead of the newest one this node heard of: some seconds of the fastest manager. What
 /// is further ahead was never accepted.

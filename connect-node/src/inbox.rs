@@ -59,7 +59,8 @@ impl Inbox {
         if !inner.interest.is_empty() {
             let mut joins = batch.joins().iter().peekable();
             for index in placement.deliver_from()..batch.len() {
-                if !batch.wanted(index, |key| inner.interest.contains_key(&key)) || placement.is_silent(index) {
+                if !batch.wanted(index, |key| inner.interest.contains_key(&key)) || placement.is_silent(index)
+                {
                     continue;
                 }
                 wanted.push(index as u32);

@@ -137,7 +137,12 @@ pub(crate) struct Inner {
 impl Ingest {
     /// An ingest that feeds `inboxes` and wakes their shards through `wake`, one each. With a registry the
     /// managers of `set_registered` are expected; without, those that linked.
-    pub fn new(inboxes: Vec<Arc<Inbox>>, wake: Vec<Arc<Notify>>, keys: Keys, settings: IngestSettings) -> Self {
+    pub fn new(
+        inboxes: Vec<Arc<Inbox>>,
+        wake: Vec<Arc<Notify>>,
+        keys: Keys,
+        settings: IngestSettings,
+    ) -> Self {
         debug_assert_eq!(inboxes.len(), wake.len());
         let inner = Inner {
             managers: BTreeMap::new(),
@@ -416,7 +421,8 @@ impl Ingest {
                 state.registered_at = now;
             }
         }
-        for (_, state) in inner.managers.iter_mut().filter(|(id, state)| state.registered && !registered.contains(id))
+        for (_, state) in
+            inner.managers.iter_mut().filter(|(id, state)| state.registered && !registered.contains(id))
         {
             match state.departs(now, self.settings.lease) {
                 Departure::Harmless => {}

@@ -219,11 +219,7 @@ fn on_batch(
     }
     let all = batch.len();
     let offered = ingest.offer(owner, batch, now)?;
-    Ok(Outcome::Received {
-        messages: offered.new,
-        duplicates: all - offered.new,
-        repeats: offered.repeats,
-    })
+    Ok(Outcome::Received { messages: offered.new, duplicates: all - offered.new, repeats: offered.repeats })
 }
 
 fn on_heartbeat(owner: Owner, beat: &Heartbeat, ingest: &Ingest, now: u64) -> Result<Outcome, LinkError> {

@@ -170,7 +170,14 @@ const RESUMES: [(&str, &[&str]); 4] = [
     (
         "unrecovered",
         &[
-            "incomplete", "controls", "window", "position", "no_ticket", "identity", "no_key", "ticket",
+            "incomplete",
+            "controls",
+            "window",
+            "position",
+            "no_ticket",
+            "identity",
+            "no_key",
+            "ticket",
             "expired",
         ],
     ),

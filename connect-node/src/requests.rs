@@ -64,7 +64,14 @@ impl Requests {
     }
 
     /// Remembers a request that is new.
-    pub(crate) fn insert(&mut self, key: Hash, hash: Hash, placement: &Arc<Placement>, index: usize, now: u64) {
+    pub(crate) fn insert(
+        &mut self,
+        key: Hash,
+        hash: Hash,
+        placement: &Arc<Placement>,
+        index: usize,
+        now: u64,
+    ) {
         if self.order.len() >= self.most {
             self.forget_oldest();
         }

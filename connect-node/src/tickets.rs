@@ -97,9 +97,9 @@ impl TicketKeys {
 
     /// What tells the signing key apart, 8 hex digits; empty without one.
     pub fn fingerprint(&self) -> String {
-        self.read().first().map_or_else(String::new, |key| {
-            key.id.iter().map(|byte| format!("{byte:02x}")).collect()
-        })
+        self.read()
+            .first()
+            .map_or_else(String::new, |key| key.id.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Signs a ticket; `None` without a key.
@@ -184,7 +184,8 @@ pub(crate) async fn follow(path: impl AsRef<Path>, keys: TicketKeys) {
 fn read_keys(text: &str) -> Result<Vec<Key>, String> {
     let mut keys = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-        let secret = STANDARD.decode(line.trim()).map_err(|error| format!("line {number}: not base64: {error}"))?;
+        let secret =
+            STANDARD.decode(line.trim()).map_err(|error| format!("line {number}: not base64: {error}"))?;
         if secret.len() < KEY_BYTES {
             return Err(format!("line {number}: {} bytes, at least {KEY_BYTES} are needed", secret.len()));
         }

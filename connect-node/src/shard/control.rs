@@ -179,7 +179,12 @@ impl<T: Transport> Shard<T> {
                 return false;
             }
         }
-        tracing::debug!(connection = format!("{id:016x}"), generation, claimed = claim.generation, "Replaced.");
+        tracing::debug!(
+            connection = format!("{id:016x}"),
+            generation,
+            claimed = claim.generation,
+            "Replaced."
+        );
         self.replaced(key, now)
     }
 
@@ -214,4 +219,3 @@ impl<T: Transport> Shard<T> {
         self.moving.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
     }
 }
-

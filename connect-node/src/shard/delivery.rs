@@ -124,7 +124,11 @@ impl<T: Transport> Shard<T> {
             let slot = self.touched[at];
             let Some(connection) = self.connections.at_mut(slot) else { continue };
             let fresh = now.millis < connection.last_heartbeat + FRESH_POSITION_MILLIS;
-            if fresh || connection.phase != Phase::Open || connection.special.held || connection.special.replaying {
+            if fresh
+                || connection.phase != Phase::Open
+                || connection.special.held
+                || connection.special.replaying
+            {
                 continue;
             }
             let format = connection.format;
@@ -281,7 +285,8 @@ fn special_turn<T>(
     if special.held {
         return Turn::Never;
     }
-    if let (Some(floor), Some(manager)) = (connection.floor().filter(|_| special.has_floor), identity.manager) {
+    if let (Some(floor), Some(manager)) = (connection.floor().filter(|_| special.has_floor), identity.manager)
+    {
         let (seq, accepted_at) = (message.seq, message.accepted_at);
         let mut covered = floor.covers(Covered { manager, seq, accepted_at });
         if !covered && !message.request_key.is_empty() {

@@ -181,15 +181,14 @@ impl<T: Transport> Shard<T> {
                         && (found.arrival <= entry.arrival
                             || entry.by.is_some_and(|(by, seq)| by == manager && message.seq < seq))
                 };
-                let is_in =
-                    same_app && std::str::from_utf8(room).is_ok_and(|room| self.tables.is_in(key.index, room));
+                let is_in = same_app
+                    && std::str::from_utf8(room).is_ok_and(|room| self.tables.is_in(key.index, room));
                 (is_in && !entered.iter().any(late)).then_some(message.target)
             }
             Target::User(of, _) => (same_app && of == user).then_some(message.target),
-            Target::Users(users) => users
-                .iter()
-                .find(|(of, _)| same_app && *of == user)
-                .map(|(of, key)| Target::User(of, key)),
+            Target::Users(users) => {
+                users.iter().find(|(of, _)| same_app && *of == user).map(|(of, key)| Target::User(of, key))
+            }
             Target::App(_) => same_app.then_some(message.target),
             Target::Everyone => Some(Target::Everyone),
             Target::Control(_) => None,

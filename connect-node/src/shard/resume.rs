@@ -123,7 +123,8 @@ impl Returning {
                 }
             }
             Some(control::Action::Leave(room)) => {
-                let entered_later = |entering: &Entering| entering.room == *room && entering.since > accepted_at;
+                let entered_later =
+                    |entering: &Entering| entering.room == *room && entering.since > accepted_at;
                 if !self.rooms.iter().any(entered_later) {
                     self.rooms.retain(|entering| entering.room != *room);
                     self.entered.retain(|entered| entered.room != *room);

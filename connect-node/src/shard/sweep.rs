@@ -150,7 +150,8 @@ impl<T: Transport> Shard<T> {
         if replaying {
             // A sign of life; where it is it learns at the end.
             connection.last_heartbeat = now.millis;
-            let beat = ServerFrame { id: 0, frame: Some(server_frame::Frame::Heartbeat(Heartbeat::default())) };
+            let beat =
+                ServerFrame { id: 0, frame: Some(server_frame::Frame::Heartbeat(Heartbeat::default())) };
             let bytes = super::frames::encode(format, &beat);
             self.send(key.index, &bytes, now);
             return;

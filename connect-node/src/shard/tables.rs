@@ -201,7 +201,9 @@ impl Tables {
 
     /// The keys a connection is found by.
     pub fn keys_of(&self, slot: u32) -> Vec<Key> {
-        let Some(member) = self.members.get(slot as usize).and_then(Option::as_ref) else { return Vec::new() };
+        let Some(member) = self.members.get(slot as usize).and_then(Option::as_ref) else {
+            return Vec::new();
+        };
         let mut keys = vec![crate::key::EVERYONE];
         keys.extend(self.apps.key(member.app.group));
         keys.extend(self.users.key(member.user.group));
@@ -212,8 +214,11 @@ impl Tables {
     /// A connection's rooms, sorted.
     pub fn rooms_of(&self, slot: u32) -> Vec<&str> {
         let member = self.members.get(slot as usize).and_then(Option::as_ref);
-        let mut rooms: Vec<_> =
-            member.iter().flat_map(|member| &member.rooms).map(|stay| self.rooms.id(stay.place.group)).collect();
+        let mut rooms: Vec<_> = member
+            .iter()
+            .flat_map(|member| &member.rooms)
+            .map(|stay| self.rooms.id(stay.place.group))
+            .collect();
         rooms.sort_unstable();
         rooms
     }

@@ -13,7 +13,10 @@ use std::{
     sync::Arc,
 };
 
-use self::{chain::Chains, runs::Runs};
+use self::{
+    chain::Chains,
+    runs::{Run, Runs},
+};
 use crate::{floor::Floor, key::Key, placement::Placement};
 
 /// How much a window may hold.
@@ -108,9 +111,13 @@ impl Window {
         let segment =
             Segment { placement: Arc::clone(placement), first_link, end_link: self.chains.next(), bytes };
         if let Some(manager) = placement.manager() {
-            let first_seq = batch.first_seq() + placement.skip() as u64;
-            let accepted_at = batch.accepted_at(placement.skip());
-            self.runs.push(manager, first_seq, placement.first_arrival(), accepted_at);
+            let run = Run {
+                first_seq: batch.first_seq() + placement.skip() as u64,
+                last_seq: batch.last_seq(),
+                first_arrival: placement.first_arrival(),
+                last_at: segment.newest_at(),
+            };
+            self.runs.push(manager, run);
         }
         self.messages += segment.messages();
         self.bytes += bytes;
@@ -142,7 +149,7 @@ impl Window {
         let Some(segment) = self.segments.pop_front() else { return };
         self.chains.pop(segment.first_link, segment.end_link, |arrival| segment.accepted_at(arrival));
         if let Some(manager) = segment.placement.manager() {
-            self.runs.pop(manager, segment.placement.batch().last_seq(), segment.newest_at());
+            self.runs.pop(manager);
         }
         if !self.repeats.is_empty() {
             self.repeats = self.repeats.split_off(&(segment.last_arrival() + 1));
@@ -171,7 +178,8 @@ impl Window {
     /// Whether nothing that `floor` does not cover has gone for any of these keys. `limit` is the time up to which
     /// it covers everything.
     pub(crate) fn reaches_back(&self, floor: &Floor, keys: &[Key], limit: u64) -> bool {
-        self.runs.all_kept_behind(floor, limit) || keys.iter().all(|key| self.chains.evicted_at(*key) <= limit)
+        self.runs.all_kept_behind(floor, limit)
+            || keys.iter().all(|key| self.chains.evicted_at(*key) <= limit)
     }
 
     /// Arrival numbers, ascending, of the first messages for these keys behind `after` and up to `through`, as many

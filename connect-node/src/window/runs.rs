@@ -6,10 +6,12 @@ use crate::floor::Floor;
 
 /// A batch's messages: consecutive seqs with consecutive arrival numbers.
 #[derive(Debug, Clone, Copy)]
-struct Run {
-    first_seq: u64,
-    first_arrival: u64,
-    accepted_at: u64,
+pub(super) struct Run {
+    pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
+    pub(super) first_arrival: u64,
+    /// When its last message was accepted.
+    pub(super) last_at: u64,
 }
 
 /// One manager's runs that are in the window, ascending.
@@ -30,20 +32,19 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    pub(super) fn push(&mut self, manager: u64, first_seq: u64, first_arrival: u64, accepted_at: u64) {
-        self.managers.entry(manager).or_default().runs.push_back(Run { first_seq, first_arrival, accepted_at });
+    pub(super) fn push(&mut self, manager: u64, run: Run) {
+        self.managers.entry(manager).or_default().runs.push_back(run);
         self.len += 1;
     }
 
-    /// The oldest run of a manager goes, whose last message is `last_seq`, accepted at `accepted_at`.
-    pub(super) fn pop(&mut self, manager: u64, last_seq: u64, accepted_at: u64) {
+    /// The oldest run of a manager goes.
+    pub(super) fn pop(&mut self, manager: u64) {
         let Some(state) = self.managers.get_mut(&manager) else { return };
-        if state.runs.pop_front().is_some() {
-            self.len -= 1;
-        }
-        state.kept_from = last_seq + 1;
+        let Some(run) = state.runs.pop_front() else { return };
+        self.len -= 1;
+        state.kept_from = run.last_seq + 1;
         if state.runs.is_empty() {
-            self.gone_at = self.gone_at.max(accepted_at);
+            self.gone_at = self.gone_at.max(run.last_at);
             self.managers.remove(&manager);
         }
     }
@@ -71,16 +72,12 @@ impl Runs {
 impl Manager {
     fn first_uncovered(&self, manager: u64, floor: &Floor) -> Option<u64> {
         let Some(seq) = floor.seq(manager) else {
-            let after = self.runs.partition_point(|run| run.accepted_at <= floor.unnamed_after());
-            // The last run that began before may go on behind it.
-            return self.runs.get(after.saturating_sub(1)).map(|run| run.first_arrival);
+            let covered = self.runs.partition_point(|run| run.last_at <= floor.unnamed_after());
+            return self.runs.get(covered).map(|run| run.first_arrival);
         };
-        let after = self.runs.partition_point(|run| run.first_seq <= seq);
-        let Some(run) = after.checked_sub(1).and_then(|at| self.runs.get(at)) else {
-            return self.runs.front().map(|run| run.first_arrival);
-        };
-        let behind = run.first_arrival.saturating_add(seq - run.first_seq).saturating_add(1);
-        // Between two runs seqs may be lost, arrival numbers not.
-        Some(self.runs.get(after).map_or(behind, |next| behind.min(next.first_arrival)))
+        // Of a manager that is covered altogether nothing has to be looked at, however long it was quiet.
+        let covered = self.runs.partition_point(|run| run.last_seq <= seq);
+        let run = self.runs.get(covered)?;
+        Some(run.first_arrival + (seq + 1).saturating_sub(run.first_seq))
     }
 }

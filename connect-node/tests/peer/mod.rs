@@ -168,8 +168,7 @@ impl Node {
             outbox_bytes: OUTBOX_BYTES,
             ticket_keys: TicketKeys::default(),
         };
-        let shard =
-            Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::default());
+        let shard = Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::default());
         let hello = Hello { manager_id: MANAGER, ..Hello::default() };
         let owner = ingest.take_over(&hello, EPOCH).owner;
         let fill = Fill { first_seq: 1, ..Fill::default() };

@@ -96,8 +96,7 @@ impl Driver {
             outbox_bytes: 1 << 20,
             ticket_keys: TicketKeys::random(),
         };
-        let shard =
-            Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::default());
+        let shard = Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::default());
         let hello = Hello { manager_id: MANAGER, ..Hello::default() };
         let owner = ingest.take_over(&hello, NOW.micros).owner;
         ingest.fill(owner, &Fill { first_seq: 1, ..Fill::default() }, NOW.micros)?;
@@ -136,12 +135,7 @@ impl Driver {
         while self.shard.flush(256, NOW) {}
         self.shard.end_turn();
         let ack = self.ingest.next_ack(self.owner)?.context("the batch is placed")?;
-        let beat = Heartbeat {
-            sent_seq: last,
-            acked_seq: last,
-            through: NOW.micros,
-            ..Heartbeat::default()
-        };
+        let beat = Heartbeat { sent_seq: last, acked_seq: last, through: NOW.micros, ..Heartbeat::default() };
         self.ingest.heartbeat(self.owner, &beat, NOW.micros)?;
         Ok(ack.recipients.iter().map(|n| u64::from(*n)).sum())
     }
