@@ -161,7 +161,10 @@ impl Keeper {
         loop {
             tokio::select! {
                 ended = self.lives.join_next() => match ended {
-                    Some(ended) => drop(ended?.1?),
+                    Some(ended) => {
+                        let (_, ended) = ended?;
+                        ended?;
+                    }
                     None => return Ok(()),
                 },
                 () = shutdown.forced() => {

@@ -25,6 +25,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("fleet.js", SCRIPT, include_bytes!("../../../page/fleet.js")),
     ("flights.js", SCRIPT, include_bytes!("../../../page/flights.js")),
     ("frames.js", SCRIPT, include_bytes!("../../../page/frames.js")),
+    ("ghosts.js", SCRIPT, include_bytes!("../../../page/ghosts.js")),
     ("index.html", HTML, include_bytes!("../../../page/index.html")),
     ("join_form.js", SCRIPT, include_bytes!("../../../page/join_form.js")),
     ("keyed.js", SCRIPT, include_bytes!("../../../page/keyed.js")),
@@ -32,6 +33,8 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("main.js", SCRIPT, include_bytes!("../../../page/main.js")),
     ("messages.js", SCRIPT, include_bytes!("../../../page/messages.js")),
     ("node_card.js", SCRIPT, include_bytes!("../../../page/node_card.js")),
+    ("node_orders.js", SCRIPT, include_bytes!("../../../page/node_orders.js")),
+    ("orders.js", SCRIPT, include_bytes!("../../../page/orders.js")),
     ("paint.js", SCRIPT, include_bytes!("../../../page/paint.js")),
     ("panels.css", CSS, include_bytes!("../../../page/panels.css")),
     ("people.js", SCRIPT, include_bytes!("../../../page/people.js")),
@@ -41,6 +44,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("push.js", SCRIPT, include_bytes!("../../../page/push.js")),
     ("push_form.js", SCRIPT, include_bytes!("../../../page/push_form.js")),
     ("reconnect.js", SCRIPT, include_bytes!("../../../page/reconnect.js")),
+    ("resume.js", SCRIPT, include_bytes!("../../../page/resume.js")),
     ("routes.js", SCRIPT, include_bytes!("../../../page/routes.js")),
     ("sampling.js", SCRIPT, include_bytes!("../../../page/sampling.js")),
     ("seen.js", SCRIPT, include_bytes!("../../../page/seen.js")),
@@ -48,6 +52,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("stage.js", SCRIPT, include_bytes!("../../../page/stage.js")),
     ("style.css", CSS, include_bytes!("../../../page/style.css")),
     ("theme.js", SCRIPT, include_bytes!("../../../page/theme.js")),
+    ("whereto.js", SCRIPT, include_bytes!("../../../page/whereto.js")),
     ("words.js", SCRIPT, include_bytes!("../../../page/words.js")),
 ];
 
