@@ -391,7 +391,7 @@ fn what_a_ticket_does_not_vouch_for_is_not_believed() {
         assert_ne!(stranger.id, kept.id);
     }
     // Unknown managers are a floor; the client is taken back.
-    let mut unknown = kept.clone();
+    let mut unknown = kept;
     unknown.position.insert("00000000000000ab".to_owned(), json!("900"));
     come_back(&mut pair, &mut unknown);
     assert_eq!((unknown.recovered, unknown.take_contents()), (Some(true), vec!["1".to_owned()]));

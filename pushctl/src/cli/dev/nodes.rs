@@ -3,6 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use anyhow::{Context as _, anyhow};
+use connect_node::tickets::TicketKeys;
 use pushcast_common::{registry::Registry, shutdown::Shutdown};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -22,13 +23,14 @@ const DRAIN_SPREAD: Duration = Duration::from_millis(300);
 const REQUESTS: usize = 16;
 
 /// How every node of this fleet is configured.
-fn config(address: &NodeAddresses) -> connect_node::Config {
+fn config(address: &NodeAddresses, ticket_keys: TicketKeys) -> connect_node::Config {
     connect_node::Config {
         ws_addr: same(address.ws),
         grpc_addr: same(address.grpc),
         http_addr: same(address.http),
         node_id: Some(address.id.clone()),
         drain_spread: DRAIN_SPREAD,
+        ticket_keys,
         local_pages_only: true,
         ..connect_node::Config::local()
     }
@@ -105,6 +107,8 @@ impl Nodes {
 #[derive(Debug)]
 pub(super) struct Keeper {
     registry: Registry,
+    /// The same for all, so that each takes the others' clients back.
+    ticket_keys: TicketKeys,
     nodes: Vec<Node>,
     lives: JoinSet<(usize, anyhow::Result<()>)>,
     requests: mpsc::Receiver<Request>,
@@ -138,7 +142,8 @@ impl Keeper {
         let (standings, seen) = watch::channel(vec![Standing::Up; addresses.len()]);
         let node = |address: &NodeAddresses| Node { address: address.clone(), stops: None, killer: None };
         let nodes = addresses.iter().map(node).collect();
-        let mut keeper = Self { registry, nodes, lives: JoinSet::new(), requests: received, standings };
+        let (ticket_keys, lives) = (TicketKeys::random(), JoinSet::new());
+        let mut keeper = Self { registry, ticket_keys, nodes, lives, requests: received, standings };
         for (index, listeners) in listeners.into_iter().enumerate() {
             keeper.begin(index, listeners);
         }
@@ -216,7 +221,8 @@ impl Keeper {
         let stops = Stops::default();
         let node = &mut self.nodes[index];
         node.stops = Some(stops.clone());
-        let life = live(node.address.clone(), listeners, self.registry.clone(), stops);
+        let config = config(&node.address, self.ticket_keys.clone());
+        let life = live(config, node.address.id.clone(), listeners, self.registry.clone(), stops);
         self.lives.spawn(async move { (index, life.await) });
     }
 
@@ -250,13 +256,14 @@ impl Keeper {
 /// dropped without a Close, its links end without acknowledging what is left, and its record stays where it is. What a
 /// killed process could not do and this one does is to end its HTTP/2 streams in order.
 async fn live(
-    address: NodeAddresses,
+    config: connect_node::Config,
+    node_id: String,
     listeners: connect_node::Listeners,
     fleet: Registry,
     Stops { drain, kill }: Stops,
 ) -> anyhow::Result<()> {
     let mut seat = Seat::take(fleet).await?;
-    let mut running = pin!(connect_node::run(config(&address), listeners, seat.registry(), drain.clone()));
+    let mut running = pin!(connect_node::run(config, listeners, seat.registry(), drain.clone()));
     let ended = tokio::select! {
         biased;
         () = kill.begun() => None,
@@ -274,5 +281,5 @@ async fn live(
             running.await
         }
     };
-    ended.with_context(|| format!("node {}", address.id))
+    ended.with_context(|| format!("node {node_id}"))
 }
