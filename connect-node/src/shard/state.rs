@@ -9,6 +9,7 @@ use std::{
 };
 
 use pushcast_proto::connectnode::v1;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
     connection::Connection,
@@ -99,6 +100,8 @@ pub struct Shard<T> {
     pub(super) last_sweep: u64,
     /// Nobody is judged silent before: after a stall clients first get a heartbeat to answer.
     pub(super) judge_after: u64,
+    /// Ids of connections, nonces, who is closed first.
+    pub(super) rng: StdRng,
 }
 
 impl<T: Transport> Shard<T> {
@@ -140,11 +143,18 @@ impl<T: Transport> Shard<T> {
             draining: false,
             last_sweep: 0,
             judge_after: 0,
+            rng: StdRng::from_rng(&mut rand::rng()),
         }
     }
 
+    /// Takes all chance from a seed, for who wants the same to happen again.
+    pub fn seeded(self, seed: u64) -> Self {
+        Self { rng: StdRng::seed_from_u64(seed), ..self }
+    }
+
     /// Takes an upgraded connection. It has 5 s to say who it is.
-    pub fn open(&mut self, connection: Connection<T>) -> SlabKey {
+    pub fn open(&mut self, mut connection: Connection<T>) -> SlabKey {
+        connection.id = self.rng.random();
         let opened = connection.opened;
         let key = self.connections.insert(connection);
         self.check_at(key, opened + super::sweep::CONNECT_TIMEOUT_MILLIS);
