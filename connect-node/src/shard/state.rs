@@ -65,6 +65,8 @@ pub struct Shard<T> {
     pub(super) ingest: Arc<Ingest>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) taken: Taken,
+    /// When that was, microseconds.
+    pub(super) taken_at: u64,
     /// What was taken is being placed: only part of what the marks cover is.
     pub(super) placing: bool,
     /// Where the shard was before.
@@ -122,6 +124,7 @@ impl<T: Transport> Shard<T> {
             ingest,
             inbox,
             taken: Taken::default(),
+            taken_at: 0,
             placing: false,
             placed_marks: Marks::default(),
             frames: Frames::default(),
@@ -225,7 +228,8 @@ impl<T: Transport> Shard<T> {
 
     /// The `as_of` to quote now, microseconds; 0 while unknown.
     pub(super) fn quote_as_of(&mut self, now: Now) -> u64 {
-        self.as_of = self.as_of.max(self.taken.marks.as_of(now.micros));
+        // Where no manager was expected when the marks were taken, one may be since.
+        self.as_of = self.as_of.max(self.taken.marks.as_of(now.micros.min(self.taken_at)));
         self.as_of
     }
 
