@@ -10,7 +10,7 @@ use pushcast_proto::client::v1::{
 };
 
 use super::{
-    connection::Phase,
+    connection::{Phase, Way},
     frames::{Format, encode},
     resume::{Entering, MOVES, Returning},
     slab::SlabKey,
@@ -195,10 +195,10 @@ impl<T: Transport> Shard<T> {
         metrics::resumed("recovered", "");
         self.enter_tables(key, &app, &user, &returning.rooms, now);
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.special.has_floor = true;
+            connection.special.set(Way::Floor);
             connection.extras().floor =
                 returning.floor.take().map(|floor| (floor, now.millis + FLOOR_MILLIS));
-            connection.special.replaying = true;
+            connection.special.set(Way::Replaying);
         }
         self.claim_unless_drained(key, &returning);
         self.answer_connect(key, id, true, now);

@@ -211,5 +211,4 @@ impl Stage {
     pub(crate) fn tell(&mut self, what: impl FnOnce() -> String) {
         self.findings.tell(self.now - BEGIN, what);
     }
-
 }

@@ -2,10 +2,10 @@
 //! everything. After it all heals in time.
 
 use super::World;
-use crate::{node::LEASE, stage::{Event, MILLI, Process, SECOND, Side}};
-
-
-
+use crate::{
+    node::LEASE,
+    stage::{Event, MILLI, Process, SECOND, Side},
+};
 
 impl World {
     pub(super) fn fault(&mut self) {
