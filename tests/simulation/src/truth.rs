@@ -1,6 +1,6 @@
 //! What really is so, beside what the product believes: the messages every manager accepted, and positions.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use bytes::Bytes;
 use push_manager::api::Api;
@@ -164,6 +164,10 @@ impl Accepter {
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     pub(crate) managers: Vec<Accepter>,
+    /// Requests that several contents were pushed with.
+    pub(crate) conflicting: HashSet<u64>,
+    /// Users, by app and user, that something was decided about.
+    pub(crate) decided: HashSet<(usize, usize)>,
 }
 
 impl Truth {

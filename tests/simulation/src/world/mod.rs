@@ -1,7 +1,7 @@
 //! A schedule: who there is, what happens to them, and when it ends.
 //!
 //! In reading order: `links` is what connects managers and nodes; `manager_side` and `node_side` are the two
-//! halves of a link, `acks` what the node acknowledges on it; `shards` turns event loops and reads what clients got; `clients` lets them act;
+//! halves of a link, `acks` what the node acknowledges on it; `shards` turns event loops and reads what clients got; `clients` lets them act, `persons` lets them come back;
 //! `faults` is what goes wrong; `members` is processes and registry; `ending` checks what has to hold at the
 //! end; `naive_forms` is what replaces a mechanism.
 
@@ -14,6 +14,7 @@ mod manager_side;
 mod members;
 mod naive_forms;
 mod node_side;
+mod persons;
 mod shards;
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     manager::{Manager, Push},
     naive::Naive,
     node::Node,
+    person::Person,
     pipe::Link,
     registry::Registry,
     stage::{BEGIN, Event, MILLI, Process, SECOND, Stage},
@@ -39,6 +41,7 @@ pub(crate) struct World {
     managers: Vec<Manager>,
     nodes: Vec<Node>,
     links: Vec<Link>,
+    persons: Vec<Person>,
     /// The process at each node's address.
     places: Vec<usize>,
     /// Until when a manager and a place cannot reach each other.
@@ -63,6 +66,7 @@ impl World {
             managers: Vec::new(),
             nodes: Vec::new(),
             links: Vec::new(),
+            persons: Vec::new(),
             places: Vec::new(),
             partitions: Vec::new(),
             calm_at,
@@ -119,6 +123,8 @@ impl World {
             Event::MayTakeClients(node) => self.may_take_clients(node),
             Event::ClientActs => self.clients_act(),
             Event::Writable { node, shard, client } => self.writable(node, shard, client),
+            Event::Reads(person) => self.reads(person),
+            Event::Returns(person) => self.returns(person),
             Event::Fault => self.fault(),
             Event::Register(process) => self.register(process),
             Event::Unregister(process) => self.unregister(process),
@@ -209,6 +215,7 @@ fn tells(event: &Event) -> bool {
             | Event::MayTakeClients(_)
             | Event::MayTakePushes(_)
             | Event::ClientActs
+            | Event::Reads(_)
             | Event::Fault
     )
 }
