@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use pushcast_proto::connectnode::v1::{Ack, Fill, Heartbeat, Hello, control};
+use pushcast_proto::connectnode::v1::{Ack, Fill, HandUp, Heartbeat, Hello, control};
 use tokio::sync::Notify;
 
 use crate::{
@@ -456,6 +456,11 @@ impl Ingest {
             stays
         });
         self.expect_all(&inner);
+    }
+
+    /// The next control for the link to hand up, if there is one.
+    pub fn next_hand_up(&self, owner: Owner, now: u64) -> Option<HandUp> {
+        self.hand_ups.next(owner.token, now)
     }
 
     /// The next acknowledgement for the link, if there is one.
