@@ -52,13 +52,6 @@ pub struct Owner {
     token: u64,
 }
 
-impl Owner {
-    /// Tells the links of this process apart.
-    pub(crate) fn token(&self) -> u64 {
-        self.token
-    }
-}
-
 /// Why ingest takes nothing from a link; the link has to end.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IngestError {

@@ -99,6 +99,8 @@ pub(crate) struct Client {
     /// The largest position and `as_of` (microseconds) ever quoted to it.
     pub(crate) position: Position,
     pub(crate) as_of: u64,
+    /// The same of what its node said by itself.
+    pub(crate) told: Option<Position>,
 }
 
 /// A frame of the server.
@@ -144,6 +146,7 @@ impl Client {
             got: Vec::new(),
             position: Position::default(),
             as_of: 0,
+            told: None,
         }
     }
 

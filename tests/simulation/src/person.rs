@@ -18,14 +18,14 @@ use crate::{
 };
 
 /// A frame on its way to a person, and where its shard was when it sent it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Letter {
     pub(crate) what: What,
     pub(crate) point: Point,
     pub(crate) sent_at: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum What {
     Frame(Box<ServerFrame>),
     /// A push, and which one it is.
@@ -44,14 +44,13 @@ pub(crate) enum Whereabouts {
 }
 
 /// From a connection that recovered nothing to the next such.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Chapter {
     /// Where its first connection began, and when.
     pub(crate) from: Position,
     pub(crate) since: u64,
     pub(crate) stays: Vec<(Stay, u64)>,
-    /// What was shown, in order, and the contents.
-    pub(crate) shown: Vec<Id>,
+    /// What was shown.
     pub(crate) contents: HashSet<Id>,
     /// Newest seq shown of each manager.
     pub(crate) newest: HashMap<usize, u64>,
@@ -84,7 +83,7 @@ impl Chapter {
 }
 
 /// See the file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Person {
     pub(crate) name: Rc<str>,
     pub(crate) app: usize,

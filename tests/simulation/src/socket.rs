@@ -40,7 +40,7 @@ impl Socket {
 
     /// Whether something of what was sent may not be in `received`.
     pub(crate) fn refuses(&self) -> bool {
-        self.room.get().is_some()
+        self.room.get().is_some() || self.broken.get()
     }
 
     /// How often it refused since the last call.

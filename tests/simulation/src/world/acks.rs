@@ -41,6 +41,10 @@ impl World {
         let link = &self.links[index];
         let node = link.node;
         let Some(owner) = link.half.owner.filter(|_| link.node_up && self.nodes[node].alive) else { return };
+        let now = self.nodes[node].clock.read(self.stage.now);
+        while let Some(hand_up) = self.nodes[node].ingest().next_hand_up(owner, now) {
+            self.send_up(index, LinkResponse { frame: Some(link_response::Frame::HandUp(hand_up)) });
+        }
         loop {
             match self.nodes[node].ingest().next_ack(owner) {
                 Ok(Some(_)) if self.stage.is(Naive::AckOnReceipt) => {}

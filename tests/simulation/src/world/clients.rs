@@ -82,6 +82,21 @@ impl World {
         self.connect_person(self.persons.len() - 1, node, shard);
     }
 
+    /// A person leaves its connection, and comes back twice with the same ticket.
+    fn two_of_one(&mut self, index: usize) {
+        let twin = Person {
+            name: format!("person {} (twin of {index})", self.persons.len()).into(),
+            place: Whereabouts::Away,
+            letters: VecDeque::new(),
+            reads_at: u64::MAX,
+            returns: true,
+            ..self.persons[index].clone()
+        };
+        self.persons.push(twin);
+        self.is_cut(index);
+        self.stage.within(0, 300 * MILLI, Event::Returns(self.persons.len() - 1));
+    }
+
     /// A person connects, with what it knows of its connection before.
     pub(super) fn connect_person(&mut self, index: usize, node: usize, shard: usize) {
         let person = &mut self.persons[index];
@@ -125,6 +140,11 @@ impl World {
         }
         self.after_shard(node, shard);
         self.turn_soon(node, shard);
+        // It may have to hand up a claim.
+        let ups: Vec<usize> = (0..self.links.len())
+            .filter(|link| self.links[*link].node == node && self.links[*link].node_up)
+            .collect();
+        ups.into_iter().for_each(|link| self.acknowledge_soon(link));
     }
 
     fn client_acts(&mut self, node: usize, shard: usize, client: usize) {
@@ -154,7 +174,7 @@ impl World {
                 of.leave(&rooms, &Point::at(&placed));
                 of.awaited.push_back((of.rooms(), placed));
             }
-            14 | 15 if !self.is_calm() => {
+            14 if !self.is_calm() => {
                 let now = self.nodes[node].now(&self.stage);
                 let seat = &mut self.nodes[node].seats[shard];
                 seat.shard.feed(seat.clients[client].key, &Client::encode_close(), now);
@@ -165,6 +185,7 @@ impl World {
                 self.nodes[node].seats[shard].clients[client].socket.refuse_after(bytes);
                 self.stage.within(10 * MILLI, 800 * MILLI, Event::Writable { node, shard, client });
             }
+            15 if !self.is_calm() && self.stage.chance.one_in(6) => self.two_of_one(person),
             19 if !self.is_calm() && self.stage.chance.one_in(2) => self.is_cut(person),
             18 if self.stage.chance.one_in(4) && !self.is_calm() => {
                 self.nodes[node].seats[shard].clients[client].answers = false;
