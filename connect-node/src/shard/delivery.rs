@@ -134,9 +134,12 @@ impl<T: Transport> Shard<T> {
             }
             let format = connection.format;
             let range = self.heartbeat_range(format, now);
-            if let Some(connection) = self.connections.at_mut(slot) {
-                connection.add(range);
-                connection.last_heartbeat = now.millis;
+            let Some(connection) = self.connections.at_mut(slot) else { continue };
+            connection.add(range);
+            connection.last_heartbeat = now.millis;
+            // A control may have had it flushed meanwhile, or somebody else may have the slot.
+            if !std::mem::replace(&mut connection.touched, true) {
+                self.touched.push(slot);
             }
         }
     }

@@ -169,7 +169,7 @@ impl<T: Transport> Shard<T> {
             self.on_connect(key, id, connect, now);
             return;
         }
-        let missing = self.what_is_missing(&returning);
+        let missing = self.what_is_missing(&returning, now);
         let attempt = connect.resume.as_ref().map_or(0, |resume| resume.attempt);
         if missing == Some(Missing::Incomplete) && attempt < MOVES {
             self.inbox.unsubscribe(&interest);

@@ -1,11 +1,11 @@
 //! What really is so, beside what the product believes: the messages every manager accepted, and positions.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use bytes::Bytes;
-use prost::Message as _;
 use push_manager::api::Api;
-use pushcast_proto::connectnode::v1::{Control, Everyone, Message, UserIds, control, message};
+use prost::Message as _;
+use pushcast_proto::connectnode::v1::{Control, Everyone, Message, UserIds, message};
 
 /// Tenants, rooms and users there are. Few, so that they meet often; the same names in both tenants.
 pub(crate) const APPS: [&str; 2] = ["", "b"];
@@ -15,27 +15,13 @@ pub(crate) const USERS: [&str; 3] = ["u0", "u1", "u2"];
 /// Whom a message is for; all are indexes of the names above.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    Room {
-        app: usize,
-        room: usize,
-    },
-    User {
-        app: usize,
-        user: usize,
-    },
-    Users {
-        app: usize,
-        users: Vec<usize>,
-    },
-    App {
-        app: usize,
-    },
+    Room { app: usize, room: usize },
+    User { app: usize, user: usize },
+    Users { app: usize, users: Vec<usize> },
+    App { app: usize },
     Everyone,
     /// No push.
-    Control {
-        app: usize,
-        control: Control,
-    },
+    Control { app: usize, control: Control },
 }
 
 impl Target {
@@ -75,8 +61,12 @@ impl Target {
         };
         let is_control = self.is_control();
         let content = if is_control { Bytes::new() } else { Bytes::from(content.to_string()) };
-        let mut message =
-            Message { app: APPS[app].to_owned(), target: Some(target), content, ..Message::default() };
+        let mut message = Message {
+            app: APPS[app].to_owned(),
+            target: Some(target),
+            content,
+            ..Message::default()
+        };
         if let Some(request) = request {
             message.request_id = format!("q{request}");
             message.request_key = key_of(request);
@@ -108,13 +98,6 @@ pub(crate) fn handed_up(message: &Message) -> Option<Target> {
     Some(Target::Control { app, control: control.clone() })
 }
 
-/// The generation and nonce of a claim.
-pub(crate) fn claim_of(control: &Control) -> Option<(u64, u64)> {
-    match &control.action {
-        Some(control::Action::Claim(claim)) => Some((claim.generation, claim.nonce)),
-        _ => None,
-    }
-}
 
 /// Which message: index of its manager, and its seq there. The content of every message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,6 +157,10 @@ impl Accepter {
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     pub(crate) managers: Vec<Accepter>,
+    /// Requests that several contents were pushed with.
+    pub(crate) conflicting: HashSet<u64>,
+    /// Users, by app and user, that something was decided about.
+    pub(crate) decided: HashSet<(usize, usize)>,
 }
 
 impl Truth {
