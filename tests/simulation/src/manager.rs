@@ -122,6 +122,7 @@ impl Manager {
     fn append(&mut self, stage: &mut Stage, message: &mut Message, push: Push) -> log::Accepted {
         let accepted = self.log.append(message, push.target.api(), self.now(stage));
         let own = Id { manager: self.index, seq: accepted.seq };
+        stage.tell(|| format!("{own} at {}: {push:?}", accepted.accepted_at));
         let message_id = match &message.request_hash[..] {
             [] => format!("{:016x}-{}", self.id, accepted.seq),
             hash => hash.iter().map(|byte| format!("{byte:02x}")).collect(),

@@ -215,5 +215,4 @@ impl Stage {
     pub(crate) fn tell(&mut self, what: impl FnOnce() -> String) {
         self.findings.tell(self.now - BEGIN, what);
     }
-
 }

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, fmt};
 
 use bytes::Bytes;
-use push_manager::api::Api;
 use prost::Message as _;
+use push_manager::api::Api;
 use pushcast_proto::connectnode::v1::{Control, Everyone, Message, UserIds, message};
 
 /// Tenants, rooms and users there are. Few, so that they meet often; the same names in both tenants.
@@ -15,13 +15,27 @@ pub(crate) const USERS: [&str; 3] = ["u0", "u1", "u2"];
 /// Whom a message is for; all are indexes of the names above.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    Room { app: usize, room: usize },
-    User { app: usize, user: usize },
-    Users { app: usize, users: Vec<usize> },
-    App { app: usize },
+    Room {
+        app: usize,
+        room: usize,
+    },
+    User {
+        app: usize,
+        user: usize,
+    },
+    Users {
+        app: usize,
+        users: Vec<usize>,
+    },
+    App {
+        app: usize,
+    },
     Everyone,
     /// No push.
-    Control { app: usize, control: Control },
+    Control {
+        app: usize,
+        control: Control,
+    },
 }
 
 impl Target {
@@ -61,12 +75,8 @@ impl Target {
         };
         let is_control = self.is_control();
         let content = if is_control { Bytes::new() } else { Bytes::from(content.to_string()) };
-        let mut message = Message {
-            app: APPS[app].to_owned(),
-            target: Some(target),
-            content,
-            ..Message::default()
-        };
+        let mut message =
+            Message { app: APPS[app].to_owned(), target: Some(target), content, ..Message::default() };
         if let Some(request) = request {
             message.request_id = format!("q{request}");
             message.request_key = key_of(request);

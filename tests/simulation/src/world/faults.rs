@@ -4,10 +4,10 @@
 use push_manager::answers::NodeKey;
 
 use super::World;
-use crate::{node::LEASE, stage::{Event, MILLI, Process, SECOND, Side}};
-
-
-
+use crate::{
+    node::LEASE,
+    stage::{Event, MILLI, Process, SECOND, Side},
+};
 
 impl World {
     pub(super) fn fault(&mut self) {

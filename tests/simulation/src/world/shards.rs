@@ -243,7 +243,8 @@ impl World {
             self.read(node, shard, index);
             let seat = &self.nodes[node].seats[shard];
             let client = &seat.clients[index];
-            if client.from.is_none() || !client.is_open() || client.held.is_some() || client.socket.refuses() {
+            if client.from.is_none() || !client.is_open() || client.held.is_some() || client.socket.refuses()
+            {
                 continue;
             }
             let as_of = seat.shard.marks().as_of(self.nodes[node].clock.read(self.stage.now)) / MILLI * MILLI;
