@@ -259,6 +259,10 @@ impl World {
                 if !begun || !due || chapter.contents.contains(&message.content) {
                     continue;
                 }
+                // A retry is for nobody who came after the original.
+                if message.content != id && !self.is_new_everywhere(chapter, id, message.request) {
+                    continue;
+                }
                 if message.request.is_some_and(|request| self.stage.truth.conflicting.contains(&request)) {
                     continue;
                 }
@@ -287,6 +291,14 @@ impl World {
             let what = format!("{} misses {first} and {} more, told {told:?}", person.name, missing.len() - 1);
             self.stage.broken(check, what);
         }
+    }
+
+    /// Whether none of the nodes that a person was on had a request before.
+    fn is_new_everywhere(&self, chapter: &Chapter, id: Id, request: Option<u64>) -> bool {
+        chapter.nodes.iter().all(|(node, _)| {
+            let first = request.and_then(|request| self.nodes[*node].numbers.requests.get(&request));
+            first.is_none_or(|first| *first == id)
+        })
     }
 
     /// Rule 9: its manager ended while it was pending at a node that the person was on later.

@@ -115,14 +115,14 @@ impl World {
             self.read(node, shard, client);
             let Seat { shard, clients, looked_at, .. } = &mut self.nodes[node].seats[shard];
             let client = &mut clients[client];
-            if !client.socket.refuses() {
-                client.looked_at = Rc::clone(looked_at);
-            }
             if client.from.is_some()
                 && client.is_open()
                 && shard.tables().identity(client.key.index).is_none()
             {
                 client.end(&crate::numbers::position_of(shard.marks()));
+            }
+            if !client.socket.refuses() {
+                client.looked_at = Rc::clone(looked_at);
             }
         }
         self.look(node);
