@@ -55,6 +55,9 @@ pub(crate) struct Manager {
     pub(crate) learned: Option<u64>,
     /// Once it ended: up to where each node process had acknowledged.
     pub(crate) left_pending: Option<HashMap<usize, u64>>,
+    /// Node processes that it knows no more, and up to where they had acknowledged.
+    pub(crate) forgotten: Vec<(usize, u64)>,
+    pub(crate) addresses: BTreeMap<NodeKey, String>,
     settles_at: u64,
 }
 
@@ -94,6 +97,8 @@ impl Manager {
             ledger: Ledger::new(cap),
             learned: None,
             left_pending: None,
+            forgotten: Vec::new(),
+            addresses: BTreeMap::new(),
             settles_at: u64::MAX,
         }
     }

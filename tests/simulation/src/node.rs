@@ -85,7 +85,7 @@ impl Node {
         let name = format!("n{place}");
         let settings = IngestSettings {
             registry: dynamic,
-            lease: stage.chance.pick(&[LEASE, LEASE, 4 * SECOND]).unwrap_or(LEASE),
+            lease: LEASE,
             window: WindowLimits { bytes: 64 << 20, age: 120 * SECOND },
         };
         let ends: Vec<End> = (0..stage.chance.between(1, 3)).map(|_| End::default()).collect();

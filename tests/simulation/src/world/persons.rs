@@ -9,7 +9,7 @@ use crate::{
     naive::Naive,
     person::{Chapter, Letter, What, Whereabouts},
     stage::{Event, MILLI, SECOND},
-    truth::{Id, Position, ROOMS},
+    truth::{Accepted, Id, Position, ROOMS},
 };
 
 /// Close code: another node may have what a client missed.
@@ -260,7 +260,7 @@ impl World {
                     continue;
                 }
                 // A retry is for nobody who came after the original.
-                if message.content != id && !self.is_new_everywhere(chapter, id, message.request) {
+                if self.came_before(chapter, id, message) {
                     continue;
                 }
                 if message.request.is_some_and(|request| self.stage.truth.conflicting.contains(&request)) {
@@ -293,11 +293,15 @@ impl World {
         }
     }
 
-    /// Whether none of the nodes that a person was on had a request before.
-    fn is_new_everywhere(&self, chapter: &Chapter, id: Id, request: Option<u64>) -> bool {
-        chapter.nodes.iter().all(|(node, _)| {
-            let first = request.and_then(|request| self.nodes[*node].numbers.requests.get(&request));
-            first.is_none_or(|first| *first == id)
+    /// Whether a message is another one's repeat at a node that the person was on, or was one before it came.
+    fn came_before(&self, chapter: &Chapter, id: Id, message: &Accepted) -> bool {
+        let Some(request) = message.request else { return false };
+        chapter.nodes.iter().any(|(node, _)| {
+            let first = self.nodes[*node].numbers.requests.get(&request).filter(|first| **first != id);
+            first.is_some_and(|first| {
+                let from = chapter.from.at(self.stage.truth.managers[first.manager].id);
+                message.content != id || first.seq <= from
+            })
         })
     }
 

@@ -209,6 +209,13 @@ impl World {
                 let client = &mut self.nodes[node].seats[shard].clients[index];
                 let (awaited, placed) = client.awaited.pop_front().unwrap_or_default();
                 client.answered = Some(Point::at(&placed));
+                // What it was told meanwhile it did not know when it asked.
+                let until = self.nodes[node].seats[shard].shard.marks();
+                let between = Point { after: placed, until: crate::numbers::position_of(until) };
+                let (told, client) = (rooms_of(&done.rooms), &mut self.nodes[node].seats[shard].clients[index]);
+                let gone: Vec<usize> = client.rooms().into_iter().filter(|room| !told.contains(room)).collect();
+                client.enter(&told, &between);
+                client.leave(&gone, &between);
                 let awaited: Vec<_> = awaited.iter().map(|room| ROOMS[*room]).collect();
                 let decided = self.stage.truth.decided.contains(&(client.app, client.user));
                 if awaited != done.rooms && !decided {
