@@ -120,6 +120,11 @@ impl Ingest {
         self.hand_ups.claim(app, connection_id, generation, nonce);
     }
 
+    /// The connection that a claim was for has ended.
+    pub(crate) fn withdraw_claim(&self, nonce: u64) {
+        self.hand_ups.came_down(nonce);
+    }
+
     pub(crate) fn levels(&self, now: u64) -> HistoryLevels {
         let inner = self.lock();
         HistoryLevels {
