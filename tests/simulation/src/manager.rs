@@ -127,6 +127,9 @@ impl Manager {
     fn append(&mut self, stage: &mut Stage, message: &mut Message, push: Push) -> log::Accepted {
         let accepted = self.log.append(message, push.target.api(), self.now(stage));
         let own = Id { manager: self.index, seq: accepted.seq };
+        if let Some(request) = push.request {
+            stage.truth.identities.entry(request).or_default().push(own);
+        }
         stage.tell(|| format!("{own} at {}: {push:?}", accepted.accepted_at));
         let message_id = match &message.request_hash[..] {
             [] => format!("{:016x}-{}", self.id, accepted.seq),

@@ -64,6 +64,11 @@ impl World {
 
     pub(super) fn read_letter(&mut self, index: usize, letter: Letter) {
         let Letter { what, point, sent_at } = letter;
+        self.stage.tell(|| match &what {
+            What::Push(_, id) => format!("person {index} reads {id}"),
+            What::Frame(frame) => format!("person {index} reads {:?}", frame.frame),
+            other => format!("person {index} reads {other:?}"),
+        });
         match what {
             What::Push(frame, id) => self.is_shown(index, &frame, id),
             What::Frame(frame) => match frame.frame {
@@ -112,7 +117,12 @@ impl World {
             // Where it was put while it was away lies between.
             let mut until = point.until.clone();
             until.raise(&position);
-            person.chapter.is_in(&rooms, &Point { after: position, until }, sent_at);
+            let between = Point { after: position, until };
+            if self.stage.truth.decided.contains(&(person.app, person.user)) {
+                // It may have been taken out, and put in again.
+                person.chapter.is_in(&[], &between, sent_at);
+            }
+            person.chapter.is_in(&rooms, &between, sent_at);
         } else {
             self.stage.findings.counts.unrecovered += u64::from(self.persons[index].resuming);
             self.check_chapter(index, false);
@@ -151,6 +161,7 @@ impl World {
         }
         if !person.seen.insert(push.message_id.clone()) {
             self.stage.findings.counts.dropped_repeats += 1;
+            person.chapter.contents.insert(content);
             return;
         }
         if !person.chapter.contents.insert(content) {
@@ -296,6 +307,10 @@ impl World {
     /// Whether a message is another one's repeat at a node that the person was on, or was one before it came.
     fn came_before(&self, chapter: &Chapter, id: Id, message: &Accepted) -> bool {
         let Some(request) = message.request else { return false };
+        let covered = |id: &Id| id.seq <= chapter.from.at(self.stage.truth.managers[id.manager].id);
+        if self.stage.truth.identities.get(&request).is_some_and(|of| of.iter().any(covered)) {
+            return true;
+        }
         chapter.nodes.iter().any(|(node, _)| {
             let first = self.nodes[*node].numbers.requests.get(&request).filter(|first| **first != id);
             first.is_some_and(|first| {

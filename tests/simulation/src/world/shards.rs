@@ -182,6 +182,7 @@ impl World {
                 let placed = self.nodes[node].seats[shard].placed();
                 let client = &mut self.nodes[node].seats[shard].clients[index];
                 let known = self.persons[client.person].chapter.rooms();
+                let decided = self.stage.truth.decided.contains(&(client.app, client.user));
                 client.from.get_or_insert(position.clone());
                 client.since = placed.clone();
                 client.connection_id = u64::from_str_radix(&connected.connection_id, 16).unwrap_or_default();
@@ -190,7 +191,7 @@ impl World {
                 until.raise(&position);
                 let between = Point { after: position.clone(), until };
                 for room in rooms_of(&connected.rooms) {
-                    let is_new = recovered && !known.contains(&room);
+                    let is_new = recovered && (decided || !known.contains(&room));
                     client.enter(&[room], &if is_new { between.clone() } else { Point::at(&position) });
                 }
                 let quote = Quote { position, as_of };
