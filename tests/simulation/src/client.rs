@@ -163,6 +163,12 @@ impl Client {
         rooms
     }
 
+    /// Where it is when its request is done, in the same step as what a control may have done before.
+    pub(crate) fn point_of_request(&self, placed: &Position, decided: bool) -> Point {
+        let after = if decided { &*self.looked_at } else { placed };
+        Point { after: after.clone(), until: placed.clone() }
+    }
+
     /// It entered rooms.
     pub(crate) fn enter(&mut self, rooms: &[usize], from: &Point) {
         for room in rooms {

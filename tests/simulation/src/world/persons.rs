@@ -312,11 +312,7 @@ impl World {
             return true;
         }
         chapter.nodes.iter().any(|(node, _)| {
-            let first = self.nodes[*node].numbers.requests.get(&request).filter(|first| **first != id);
-            first.is_some_and(|first| {
-                let from = chapter.from.at(self.stage.truth.managers[first.manager].id);
-                message.content != id || first.seq <= from
-            })
+            self.nodes[*node].numbers.requests.get(&request).is_some_and(|first| *first != id)
         })
     }
 
