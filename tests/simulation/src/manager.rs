@@ -148,14 +148,15 @@ impl Manager {
     }
 
     /// Logs what a node handed up. Nobody waits for it.
-    pub(crate) fn hand_up(&mut self, stage: &mut Stage, mut control: Message) {
-        let Some(target) = handed_up(&control) else { return };
+    pub(crate) fn hand_up(&mut self, stage: &mut Stage, mut control: Message) -> Option<u64> {
+        let target = handed_up(&control)?;
         stage.findings.counts.handed_up += 1;
         let now = self.now(stage);
         let accepted = self.append(stage, &mut control, Push { target, content: None, request: None });
         self.ledger.accepted(now.mono, 0, None, false);
         self.answers.accept(accepted.seq, now.mono, 0, None, None);
         self.settle(stage);
+        Some(accepted.accepted_at)
     }
 
     /// By its own clocks.

@@ -63,7 +63,9 @@ impl World {
     }
 
     pub(super) fn read_letter(&mut self, index: usize, letter: Letter) {
-        let Letter { what, point, sent_at } = letter;
+        let Letter { what, mut point, sent_at } = letter;
+        // Where its node is behind what it has, it enters and leaves where it is itself.
+        point.until.raise(&super::shards::wire_position(self.persons[index].progress.position()));
         self.stage.tell(|| match &what {
             What::Push(_, id) => format!("person {index} reads {id}"),
             What::Frame(frame) => format!("person {index} reads {:?}", frame.frame),
@@ -262,10 +264,8 @@ impl World {
             let named = chapter.from.get(accepter.id);
             for (seq, message) in (1..).zip(&accepter.messages) {
                 let id = Id { manager, seq };
-                let begun = match named {
-                    Some(from) => seq > from,
-                    None => message.real >= chapter.since,
-                };
+                // What was accepted before may have been kept from everybody.
+                let begun = message.real >= chapter.since && named.is_none_or(|from| seq > from);
                 let due = complete || seq <= told.at(accepter.id);
                 if !begun || !due || chapter.contents.contains(&message.content) {
                     continue;
