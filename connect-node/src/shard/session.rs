@@ -193,7 +193,7 @@ impl<T: Transport> Shard<T> {
             self.inbox.unsubscribe(&interest);
             metrics::resumed("unrecovered", missing.label());
             self.let_in(key, &app, &user, asked, now);
-            self.claim_unless_drained(key, &returning);
+            self.claim_unless_drained(key, &returning, now);
             self.answer_connect(key, id, false, now);
             return;
         }
@@ -205,14 +205,14 @@ impl<T: Transport> Shard<T> {
                 returning.floor.take().map(|floor| (floor, now.millis + FLOOR_MILLIS));
             connection.special.set(Way::Replaying);
         }
-        self.claim_unless_drained(key, &returning);
+        self.claim_unless_drained(key, &returning, now);
         self.answer_connect(key, id, true, now);
         self.begin_replay(key, returning.entered, now);
     }
 
-    fn claim_unless_drained(&mut self, key: SlabKey, returning: &Returning) {
+    fn claim_unless_drained(&mut self, key: SlabKey, returning: &Returning, now: Now) {
         if !returning.ticket.drained {
-            self.claim(key);
+            self.claim(key, now);
         }
     }
 
