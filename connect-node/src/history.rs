@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use pushcast_proto::connectnode::v1::Claim;
+
 use crate::{controls::Obeyed, floor::Floor, ingest::Ingest, key::Key, position::Marks, window::Kept};
 
 /// Seqs that a position may be ahead of the newest one this node heard of: some seconds of the fastest manager. What
@@ -116,8 +118,13 @@ impl Ingest {
     }
 
     /// Hands up that a client has resumed a connection.
-    pub(crate) fn claim(&self, app: &str, connection_id: u64, generation: u64, nonce: u64) {
-        self.hand_ups.claim(app, connection_id, generation, nonce);
+    pub(crate) fn claim(&self, app: &str, connection_id: u64, claim: Claim) {
+        self.hand_ups.claim(app, connection_id, claim);
+    }
+
+    /// The connection that a claim was for has ended.
+    pub(crate) fn withdraw_claim(&self, nonce: u64) {
+        self.hand_ups.came_down(nonce);
     }
 
     pub(crate) fn levels(&self, now: u64) -> HistoryLevels {

@@ -520,7 +520,7 @@ fn of_two_connections_from_one_ticket_the_later_claim_stays() {
     }
     // A manager logs the claim of a third one of the same generation, later than both.
     let id = u64::from_str_radix(&kept.id, 16).unwrap();
-    let claim = |generation, nonce| control::Action::Claim(Claim { generation, nonce });
+    let claim = |generation, nonce| control::Action::Claim(Claim { generation, nonce, resumed_at: 0 });
     pair.control(control::Whose::ConnectionId(id), claim(1, 7));
     for (twin, peer) in twins.iter_mut().zip(&peers) {
         twin.read(peer);

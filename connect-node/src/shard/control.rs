@@ -158,12 +158,12 @@ impl<T: Transport> Shard<T> {
     }
 
     fn claimed(&mut self, key: SlabKey, claim: &Claim, decided: Decided, now: Now) -> bool {
-        let ours = (decided.accepted_at, decided.manager, decided.seq);
+        let ours = (claim.resumed_at, decided.accepted_at, decided.manager, decided.seq);
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let (id, generation) = (connection.id, connection.generation);
         if claim.generation < generation {
             // An old ticket was used somewhere: that connection has to hear of this one.
-            self.claim(key);
+            self.claim(key, now);
             return false;
         }
         if claim.generation == generation {
@@ -194,14 +194,17 @@ impl<T: Transport> Shard<T> {
     }
 
     /// Hands up that this connection is the one that counts.
-    pub(super) fn claim(&mut self, key: SlabKey) {
+    pub(super) fn claim(&mut self, key: SlabKey, now: Now) {
         let Some((app, _)) = self.tables.identity(key.index) else { return };
         let app = app.to_owned();
         let Some(connection) = self.connections.get_mut(key) else { return };
         let nonce = self.rng.random();
         let (id, generation) = (connection.id, connection.generation);
-        connection.extras().claim = Some(Claimed { nonce, own: None, rival: None });
-        self.ingest.claim(&app, id, generation, nonce);
+        // Once more if an older one comes to light; it resumed when it did.
+        let before = connection.extras().claim.take();
+        let resumed_at = before.map_or(now.micros, |claimed| claimed.resumed_at);
+        connection.extras().claim = Some(Claimed { nonce, resumed_at, own: None, rival: None });
+        self.ingest.claim(&app, id, Claim { generation, nonce, resumed_at });
     }
 
     /// Something is missing from here on: nothing more is delivered to those who are here, and they are closed, in

@@ -193,7 +193,7 @@ impl<T: Transport> Shard<T> {
             self.inbox.unsubscribe(&interest);
             metrics::resumed("unrecovered", missing.label());
             self.let_in(key, &app, &user, asked, now);
-            self.claim_unless_drained(key, &returning);
+            self.claim_unless_drained(key, &returning, now);
             self.answer_connect(key, id, false, now);
             return;
         }
@@ -205,14 +205,14 @@ impl<T: Transport> Shard<T> {
                 returning.floor.take().map(|floor| (floor, now.millis + FLOOR_MILLIS));
             connection.special.set(Way::Replaying);
         }
-        self.claim_unless_drained(key, &returning);
+        self.claim_unless_drained(key, &returning, now);
         self.answer_connect(key, id, true, now);
         self.begin_replay(key, returning.entered, now);
     }
 
-    fn claim_unless_drained(&mut self, key: SlabKey, returning: &Returning) {
+    fn claim_unless_drained(&mut self, key: SlabKey, returning: &Returning, now: Now) {
         if !returning.ticket.drained {
-            self.claim(key);
+            self.claim(key, now);
         }
     }
 
@@ -285,6 +285,12 @@ impl<T: Transport> Shard<T> {
             self.inbox.unsubscribe(&wanted);
             return;
         }
+        if self.is_held(key) {
+            // There was a hole in what came before.
+            self.inbox.unsubscribe(&wanted);
+            self.close(key, CloseReason::Moved, now);
+            return;
+        }
         let arrival = self.taken.arrival;
         for (room, interest) in rooms.into_iter().zip(wanted) {
             // Later than any decision about it that this connection knows of.
@@ -297,6 +303,11 @@ impl<T: Transport> Shard<T> {
             }
         }
         self.answer_rooms(key, id, now);
+    }
+
+    /// Whether it is older than a hole.
+    pub(super) fn is_held(&mut self, key: SlabKey) -> bool {
+        self.connections.get_mut(key).is_some_and(|connection| connection.special.is(Way::Held))
     }
 
     fn on_leave(&mut self, key: SlabKey, id: u32, rooms: &[String], now: Now) {

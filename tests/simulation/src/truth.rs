@@ -1,6 +1,9 @@
 //! What really is so, beside what the product believes: the messages every manager accepted, and positions.
 
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -168,6 +171,8 @@ pub(crate) struct Truth {
     pub(crate) managers: Vec<Accepter>,
     /// Requests that several contents were pushed with.
     pub(crate) conflicting: HashSet<u64>,
+    /// All messages of each request.
+    pub(crate) identities: HashMap<u64, Vec<Id>>,
     /// Users, by app and user, that something was decided about.
     pub(crate) decided: HashSet<(usize, usize)>,
 }
