@@ -99,7 +99,8 @@ impl<T: Transport> Shard<T> {
             }
         }
         self.count_waiting(key);
-        self.replay_on(key, now)
+        self.replay_on(key, now);
+        self.connections.get_mut(key).is_some()
     }
 
     fn end(&mut self, key: SlabKey, reason: CloseReason, text: &str, now: Now) {

@@ -25,7 +25,7 @@ const MOVE_WITHIN: u64 = 2_000;
 
 /// Rooms left lately that are remembered for one connection: who leaves more in ten minutes may be put back by a
 /// control that was late.
-const MOST_LEFT: usize = 64;
+pub(super) const MOST_LEFT: usize = 64;
 
 /// How long a late control may come after, microseconds: as long as controls are kept.
 const LATE: u64 = crate::controls::KEEP;
@@ -168,7 +168,7 @@ impl<T: Transport> Shard<T> {
         }
         if claim.generation == generation {
             let Some(known) = connection.extras.as_mut().and_then(|extras| extras.claim.as_mut()) else {
-                return self.replaced(key, now);
+                return self.moved(key, now);
             };
             if claim.nonce == known.nonce {
                 known.own = Some(ours);
@@ -178,6 +178,7 @@ impl<T: Transport> Shard<T> {
             if known.own.is_none() || known.rival <= known.own {
                 return false;
             }
+            return self.moved(key, now);
         }
         tracing::debug!(
             connection = format!("{id:016x}"),
@@ -186,6 +187,13 @@ impl<T: Transport> Shard<T> {
             "Replaced."
         );
         self.replaced(key, now)
+    }
+
+    /// Another one came from the same ticket, later. Its client may be this one's, which has given this one up, or
+    /// somebody who would never hear of an end for good: it resumes as the next generation.
+    pub(super) fn moved(&mut self, key: SlabKey, now: Now) -> bool {
+        self.close(key, CloseReason::Moved, now);
+        true
     }
 
     pub(super) fn replaced(&mut self, key: SlabKey, now: Now) -> bool {
@@ -200,10 +208,14 @@ impl<T: Transport> Shard<T> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let nonce = self.rng.random();
         let (id, generation) = (connection.id, connection.generation);
+        let claim = &mut connection.extras().claim;
+        if claim.as_ref().is_some_and(|pending| pending.own.is_none()) {
+            return;
+        }
         // Once more if an older one comes to light; it resumed when it did.
-        let before = connection.extras().claim.take();
-        let resumed_at = before.map_or(now.micros, |claimed| claimed.resumed_at);
-        connection.extras().claim = Some(Claimed { nonce, resumed_at, own: None, rival: None });
+        let (resumed_at, rival) =
+            claim.as_ref().map_or((now.micros, None), |before| (before.resumed_at, before.rival));
+        *claim = Some(Claimed { nonce, resumed_at, own: None, rival });
         self.ingest.claim(&app, id, Claim { generation, nonce, resumed_at });
     }
 
