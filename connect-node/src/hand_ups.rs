@@ -46,6 +46,10 @@ impl HandUps {
             Message { app: app.to_owned(), target: Some(Target::Control(control)), ..Message::default() };
         {
             let mut waiting = self.lock();
+            if waiting.iter().any(|entry| entry.nonce == nonce && entry.handed.is_none()) {
+                return;
+            }
+            waiting.retain(|entry| entry.nonce != nonce);
             if waiting.len() >= MOST {
                 waiting.pop_front();
                 counter!("connect_node_hand_ups_dropped_total").increment(1);
