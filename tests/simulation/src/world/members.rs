@@ -80,6 +80,7 @@ impl World {
     /// The registry loses everything; processes write their records again.
     pub(super) fn wipe_registry(&mut self) {
         self.registry.wipe();
+        self.wiped_at.push(self.stage.now);
         self.publish();
         let managers = (0..self.managers.len()).map(Process::Manager);
         let nodes = (0..self.nodes.len()).map(Process::Node);
