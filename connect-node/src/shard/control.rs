@@ -171,9 +171,14 @@ impl<T: Transport> Shard<T> {
                 return self.moved(key, now);
             };
             if claim.nonce == known.nonce {
-                known.own = Some(ours);
+                known.own = known.own.max(Some(ours));
             } else {
                 known.rival = known.rival.max(Some(ours));
+                if known.own > Some(ours) {
+                    // It may have come after our claim and know nothing of it.
+                    self.claim(key, now);
+                    return false;
+                }
             }
             if known.own.is_none() || known.rival <= known.own {
                 return false;
@@ -206,16 +211,11 @@ impl<T: Transport> Shard<T> {
         let Some((app, _)) = self.tables.identity(key.index) else { return };
         let app = app.to_owned();
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let nonce = self.rng.random();
         let (id, generation) = (connection.id, connection.generation);
-        let claim = &mut connection.extras().claim;
-        if claim.as_ref().is_some_and(|pending| pending.own.is_none()) {
-            return;
-        }
-        // Once more if an older one comes to light; it resumed when it did.
-        let (resumed_at, rival) =
-            claim.as_ref().map_or((now.micros, None), |before| (before.resumed_at, before.rival));
-        *claim = Some(Claimed { nonce, resumed_at, own: None, rival });
+        // Once more if an older one comes to light: the same claim, so that it is no rival of its own.
+        let first = Claimed { nonce: self.rng.random(), resumed_at: now.micros, own: None, rival: None };
+        let claimed = connection.extras().claim.get_or_insert(first);
+        let (nonce, resumed_at) = (claimed.nonce, claimed.resumed_at);
         self.ingest.claim(&app, id, Claim { generation, nonce, resumed_at });
     }
 

@@ -39,11 +39,29 @@ pub enum Naive {
     GapIsNotPending,
     /// A client's position covers what it was sent and has not read (rule 12).
     PositionOnReceipt,
+    /// A client that resumes does not say what it has (rule 12).
+    PositionIsNotSent,
+    /// A fresh node takes nothing of what was before, and says nothing of it (rule 10).
+    NothingIsFilled,
+    /// A fill does not say what it leaves out (rule 10).
+    LeftOutIsUnsaid,
+    /// Seqs that are lost count as received (rule 8).
+    HolesAreIgnored,
+    /// Managers do not say that others went (rule 10).
+    GoneIsUnsaid,
+    /// A request_id is not remembered (rule 2).
+    RetriesAreNew,
+    /// Claims are not handed up (rule 17).
+    ClaimsDropped,
+    /// Controls that are older than a fill are left out, and nothing is said of it (rule 11).
+    ControlsAreNotFilled,
+    /// Connections older than a hole are not closed (rule 8).
+    NobodyIsMoved,
 }
 
 impl Naive {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 26] = [
         Self::LateInterest,
         Self::QuoteReceived,
         Self::NoOwner,
@@ -61,6 +79,15 @@ impl Naive {
         Self::WaitForUnlinked,
         Self::GapIsNotPending,
         Self::PositionOnReceipt,
+        Self::PositionIsNotSent,
+        Self::NothingIsFilled,
+        Self::LeftOutIsUnsaid,
+        Self::HolesAreIgnored,
+        Self::GoneIsUnsaid,
+        Self::RetriesAreNew,
+        Self::ClaimsDropped,
+        Self::ControlsAreNotFilled,
+        Self::NobodyIsMoved,
     ];
 
     /// The checks that have to fail with it; others may.
@@ -78,6 +105,15 @@ impl Naive {
             Self::AcksNotRepeated | Self::AckOnReceipt => &[Check::Acknowledgements],
             Self::CursorStays => &[Check::Numbers, Check::Conversation],
             Self::PositionOnReceipt => &[Check::Recovered],
+            Self::PositionIsNotSent => &[Check::Repeats],
+            Self::NothingIsFilled => &[Check::Recovered],
+            Self::LeftOutIsUnsaid => &[Check::Recovered],
+            Self::HolesAreIgnored => &[Check::Recovered],
+            Self::GoneIsUnsaid => &[Check::Recovered],
+            Self::RetriesAreNew => &[Check::Requests],
+            Self::ClaimsDropped => &[Check::Claims],
+            Self::ControlsAreNotFilled => &[Check::Membership],
+            Self::NobodyIsMoved => &[Check::Holes],
             Self::WaitForUnlinked | Self::GapIsNotPending => &[Check::Answers],
         }
     }

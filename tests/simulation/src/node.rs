@@ -62,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) alive: bool,
     pub(crate) draining: bool,
     pub(crate) frozen: bool,
+    /// When it went on after it stood still.
+    pub(crate) woke_at: u64,
     pub(crate) started_at: u64,
     pub(crate) clock: Clock,
     /// Knows managers from the registry.
@@ -116,6 +118,7 @@ impl Node {
             alive: true,
             draining: false,
             frozen: false,
+            woke_at: 0,
             started_at: stage.now,
             clock: Clock::any(&mut stage.chance, stage.skew),
             dynamic,
@@ -152,7 +155,7 @@ impl Node {
         for client in of_user {
             // What it was put into, or taken out of, it may not have been told yet.
             let untold = client.from.is_some()
-                && client.socket.refuses()
+                && client.socket.ever_refused()
                 && matches!(message.target, Target::Room { .. })
                 && truth.decided.contains(&(client.app, client.user));
             match client.counts(manager, seq, message) {

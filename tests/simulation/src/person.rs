@@ -14,7 +14,7 @@ use pushcast_proto::client::v1::ServerFrame;
 use crate::{
     client::{Point, Stay},
     progress::Progress,
-    truth::{Id, Position},
+    truth::{Id, Position, ROOMS},
 };
 
 /// A frame on its way to a person, and where its shard was when it sent it.
@@ -108,6 +108,8 @@ pub(crate) struct Person {
     pub(crate) connection_id: u64,
     /// Its connection was closed for another one of the same id.
     pub(crate) was_replaced: bool,
+    /// When it entered or left each room by itself.
+    pub(crate) acted: [u64; ROOMS.len()],
 }
 
 impl Person {

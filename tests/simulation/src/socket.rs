@@ -16,6 +16,8 @@ pub(crate) struct Socket {
     /// Bytes it still takes before it refuses; `None` takes everything.
     room: Cell<Option<usize>>,
     refused: Cell<u64>,
+    /// It refused at some time, and may owe what was to be sent since.
+    ever_refused: Cell<bool>,
     /// Nobody is at the other end.
     broken: Cell<bool>,
 }
@@ -26,7 +28,12 @@ impl Socket {
         &self.bytes
     }
 
+    pub(crate) fn ever_refused(&self) -> bool {
+        self.ever_refused.get() || self.broken.get()
+    }
+
     pub(crate) fn refuse_after(&self, bytes: usize) {
+        self.ever_refused.set(true);
         self.room.set(Some(bytes));
     }
 

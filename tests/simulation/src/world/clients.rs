@@ -12,6 +12,7 @@ use super::World;
 use crate::{
     client::Client,
     findings::Check,
+    naive::Naive,
     person::{Chapter, Person, Whereabouts},
     progress::Progress,
     socket::{Socket, Wire},
@@ -77,6 +78,7 @@ impl World {
             returns: !chance.one_in(5),
             connection_id: 0,
             was_replaced: false,
+            acted: [0; ROOMS.len()],
         };
         self.persons.push(person);
         self.connect_person(self.persons.len() - 1, node, shard);
@@ -101,7 +103,11 @@ impl World {
     pub(super) fn connect_person(&mut self, index: usize, node: usize, shard: usize) {
         let person = &mut self.persons[index];
         let (app, user, format) = (person.app, person.user, person.format);
-        let resume = person.progress.resume(person.attempt);
+        let mut resume = person.progress.resume(person.attempt);
+        if let Some(resume) = resume.as_mut().filter(|_| self.stage.is(Naive::PositionIsNotSent)) {
+            resume.position.clear();
+            resume.as_of = 0;
+        }
         person.resuming = resume.is_some();
         let rooms = person.asks.clone();
         let now = self.nodes[node].now(&self.stage);
@@ -166,6 +172,7 @@ impl World {
                 self.feed(node, shard, client, Frame::Join(Join { rooms: names }));
                 self.add_interest_late(node, shard, keys);
                 let placed = self.nodes[node].seats[shard].placed();
+                rooms.iter().for_each(|room| self.persons[person].acted[*room] = self.stage.now);
                 let of = &mut self.nodes[node].seats[shard].clients[client];
                 of.enter(&rooms, &of.point_of_request(&placed, decided));
                 of.awaited.push_back((of.rooms(), placed));
@@ -173,6 +180,7 @@ impl World {
             8..=13 if !rooms.is_empty() => {
                 self.feed(node, shard, client, Frame::Leave(Leave { rooms: names }));
                 let placed = self.nodes[node].seats[shard].placed();
+                rooms.iter().for_each(|room| self.persons[person].acted[*room] = self.stage.now);
                 let of = &mut self.nodes[node].seats[shard].clients[client];
                 of.leave(&rooms, &of.point_of_request(&placed, decided));
                 of.awaited.push_back((of.rooms(), placed));

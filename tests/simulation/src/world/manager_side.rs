@@ -84,6 +84,11 @@ impl World {
                 self.notice(index, Side::Manager);
                 return;
             }
+            if self.stage.is(Naive::NothingIsFilled)
+                && let Some(From::FillBytes(bytes)) = &mut start.from
+            {
+                *bytes = 0;
+            }
             if self.stage.is(Naive::CursorStays)
                 && let Some(From::AfterSeq(after)) = &mut start.from
             {

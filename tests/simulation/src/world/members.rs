@@ -80,6 +80,7 @@ impl World {
     /// The registry loses everything; processes write their records again.
     pub(super) fn wipe_registry(&mut self) {
         self.registry.wipe();
+        self.wiped_at.push(self.stage.now);
         self.publish();
         let managers = (0..self.managers.len()).map(Process::Manager);
         let nodes = (0..self.nodes.len()).map(Process::Node);
@@ -152,7 +153,8 @@ impl World {
     /// A manager does not know a node any more.
     pub(super) fn note_forgotten(&mut self, index: usize, key: NodeKey) {
         let manager = &mut self.managers[index];
-        let place = manager.addresses.get(&key).and_then(|addr| addr.strip_prefix('n')?.parse::<usize>().ok());
+        let place =
+            manager.addresses.get(&key).and_then(|addr| addr.strip_prefix('n')?.parse::<usize>().ok());
         if let (Some(place), Some(peer)) = (place, manager.peers.get(&key)) {
             let acked = peer.state.acked();
             manager.forgotten.push((self.places[place], acked));

@@ -53,6 +53,8 @@ pub(crate) struct World {
     busy_at: u64,
     /// Pushes that may be repeated.
     requests: Vec<(u64, Id, Target)>,
+    /// When the registry lost everything.
+    wiped_at: Vec<u64>,
     push_every: u64,
     fault_every: u64,
 }
@@ -79,6 +81,7 @@ impl World {
             calm_at,
             busy_at,
             requests: Vec::new(),
+            wiped_at: Vec::new(),
             push_every,
             fault_every,
         }

@@ -8,7 +8,7 @@ use connect_node::{
     link_state::{LinkError, Me, Outcome},
 };
 use prost::Message as _;
-use pushcast_proto::connectnode::v1::{LinkRequest, MessageBatch, link_request::Frame};
+use pushcast_proto::connectnode::v1::{LinkRequest, Message, MessageBatch, link_request::Frame, message};
 
 use super::World;
 use crate::{
@@ -29,6 +29,19 @@ impl World {
             Some(Frame::Hello(hello)) if self.stage.is(Naive::AcksNotRepeated) => {
                 hello.acked_seq = hello.newest_seq;
             }
+            Some(Frame::Hello(hello)) if self.stage.is(Naive::GoneIsUnsaid) => hello.manager_gone_at = 0,
+            Some(Frame::Heartbeat(beat)) if self.stage.is(Naive::GoneIsUnsaid) => beat.manager_gone_at = 0,
+            Some(Frame::Fill(fill))
+                if self.stage.is(Naive::NothingIsFilled) || self.stage.is(Naive::LeftOutIsUnsaid) =>
+            {
+                fill.left_out_at = 0;
+                fill.controls_left_out_at = 0;
+            }
+            Some(Frame::Controls(_)) if self.stage.is(Naive::ControlsAreNotFilled) => return,
+            Some(Frame::Gap(gap)) if self.stage.is(Naive::HolesAreIgnored) => {
+                frame.frame = Some(Frame::Batch(nothing(gap.from..=gap.to, self.stage.now)));
+            }
+            Some(Frame::Batch(batch)) if self.stage.is(Naive::RetriesAreNew) => *batch = without_keys(batch),
             Some(Frame::Batch(batch)) => {
                 *batch = self.sent_again(index, batch);
                 if self.is_taken_naively(index, batch) {
@@ -146,6 +159,24 @@ impl Said {
             _ => Self::Other,
         }
     }
+}
+
+/// Naive: messages for nobody in place of those that are lost.
+fn nothing(seqs: RangeInclusive<u64>, now: u64) -> Bytes {
+    let message = |seq| Message {
+        seq,
+        accepted_at: now - 30 * SECOND + seq,
+        target: Some(message::Target::RoomId("nobody's".to_owned())),
+        ..Message::default()
+    };
+    Bytes::from(MessageBatch { messages: seqs.map(message).collect() }.encode_to_vec())
+}
+
+/// Naive: the messages of a batch without what tells retries.
+fn without_keys(batch: &Bytes) -> Bytes {
+    let mut batch = MessageBatch::decode(batch.clone()).unwrap_or_default();
+    batch.messages.iter_mut().for_each(|message| message.request_key = Bytes::new());
+    Bytes::from(batch.encode_to_vec())
 }
 
 fn last_seq(batch: &Bytes) -> Option<u64> {

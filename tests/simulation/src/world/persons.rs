@@ -1,6 +1,9 @@
 //! Persons read what they were sent, and come back when their connection ends.
 
-use pushcast_proto::client::v1::{Connected, ServerFrame, server_frame::Frame};
+use pushcast_proto::{
+    client::v1::{Connected, ServerFrame, server_frame::Frame},
+    connectnode::v1::control,
+};
 
 use super::World;
 use crate::{
@@ -9,7 +12,7 @@ use crate::{
     naive::Naive,
     person::{Chapter, Letter, What, Whereabouts},
     stage::{Event, MILLI, SECOND},
-    truth::{Accepted, Id, Position, ROOMS},
+    truth::{Accepted, Id, Position, ROOMS, Target, USERS},
 };
 
 /// Close code: another node may have what a client missed.
@@ -146,8 +149,14 @@ impl World {
         let Some(Frame::Push(push)) = &frame.frame else { return };
         let person = &mut self.persons[index];
         if !self.stage.is(Naive::PositionOnReceipt) {
+            let has = person.progress.position().get(&push.manager).is_some_and(|seq| *seq >= push.seq);
             person.progress.pushed(push);
+            if has {
+                let what = format!("{} is sent {id} once more, and said that it has it", person.name);
+                self.stage.broken(Check::Repeats, what);
+            }
         }
+        let person = &mut self.persons[index];
         let Some(content) = self.stage.truth.message(id).map(|message| message.content) else { return };
         let manager = self.stage.truth.managers[id.manager].id;
         let who = std::rc::Rc::clone(&person.name);
@@ -327,7 +336,10 @@ impl World {
     fn went_with_its_manager(&self, chapter: &Chapter, id: Id, accepted: u64) -> bool {
         let Some(pending) = &self.managers[id.manager].left_pending else { return false };
         chapter.nodes.iter().filter(|(_, until)| *until >= accepted).any(|(node, _)| {
-            let pends = pending.get(node).is_some_and(|acked| *acked < id.seq);
+            // A manager that came while the registry had lost the node's record did not know of it.
+            let lately = |at: &u64| *at <= accepted && accepted < *at + 2 * SECOND;
+            let unknown = || self.wiped_at.iter().any(lately);
+            let pends = pending.get(node).map_or_else(unknown, |acked| *acked < id.seq);
             pends && !self.nodes[*node].numbers.arrived.contains(&id)
         })
     }
@@ -343,9 +355,47 @@ impl World {
             let waits = of.socket.refuses() || of.held.is_some() || self.persons[index].resuming;
             if here && !waits {
                 self.check_chapter(index, true);
+                self.check_rooms(index);
             }
         }
         self.one_of_each_stays();
+    }
+
+    /// Where the newest decision about a person and a room is clear, the person is there or not as it says.
+    fn check_rooms(&mut self, index: usize) {
+        let person = &self.persons[index];
+        if self.stage.skew > 0 || self.managers.iter().any(|manager| manager.left_pending.is_some()) {
+            return;
+        }
+        let now = self.stage.now;
+        let rooms = person.chapter.rooms();
+        let mut wrong = None;
+        for (room, name) in ROOMS.iter().enumerate() {
+            let messages = self.stage.truth.managers.iter().flat_map(|manager| &manager.messages);
+            let about = messages.filter_map(|message| {
+                let Target::Control { app, control } = &message.target else { return None };
+                let mine = match &control.whose {
+                    Some(control::Whose::UserId(user)) => *user == USERS[person.user],
+                    Some(control::Whose::ConnectionId(id)) => *id == person.connection_id,
+                    None => false,
+                };
+                let puts = match &control.action {
+                    Some(control::Action::Join(of)) if of == name => true,
+                    Some(control::Action::Leave(of)) if of == name => false,
+                    _ => return None,
+                };
+                (mine && *app == person.app).then_some((message.at, puts))
+            });
+            let Some((at, puts)) = about.max() else { continue };
+            // A person's own steps count by its node's clock, and it may have come too late for it.
+            let acted = person.acted[room].max(person.chapter.since);
+            if at > acted + SECOND && at + 4 * SECOND < now && rooms.contains(&room) != puts {
+                wrong = Some(format!("{} is in {rooms:?}, of {name} the decision was {puts}", person.name));
+            }
+        }
+        if let Some(what) = wrong {
+            self.stage.broken(Check::Membership, what);
+        }
     }
 
     /// Of the connections of one id one is left, and not fewer because of each other.

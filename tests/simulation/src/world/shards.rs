@@ -8,12 +8,16 @@ use super::{World, persons::rooms_of};
 use crate::{
     client::{Client, Point, Received},
     findings::Check,
+    naive::Naive,
     node::{Node, Seat},
     person::What,
     quotes::{self, Quote},
     stage::{Event, MILLI, Stage},
     truth::{APPS, Id, Position, ROOMS, Target, USERS},
 };
+
+/// How long a connection older than a hole may stay: 2 s, until its shard takes its inbox, and until it sweeps.
+const MOVED_WITHIN: u64 = 2_000 * MILLI + 1_500 * MILLI + 300 * MILLI;
 
 impl World {
     /// What follows whenever something came into a node: its own inbox is looked at, and the loops that were
@@ -82,7 +86,9 @@ impl World {
         for shard in 0..self.nodes[node].seats.len() {
             let seat = &mut self.nodes[node].seats[shard];
             if !seat.shard.is_empty() {
-                seat.shard.sweep(now);
+                if !self.stage.is(Naive::NobodyIsMoved) {
+                    seat.shard.sweep(now);
+                }
                 self.after_shard(node, shard);
                 self.turn_soon(node, shard);
             }
@@ -107,6 +113,7 @@ impl World {
             let what = format!("{} placed up to {before}, then {arrival}", self.nodes[node].name);
             self.stage.broken(Check::Arrivals, what);
         }
+        let frozen = self.nodes[node].woke_at + MOVED_WITHIN > self.stage.now;
         let placed = self.nodes[node].seats[shard].placed();
         if *self.nodes[node].seats[shard].looked_at != placed {
             self.nodes[node].seats[shard].looked_at = Rc::new(placed);
@@ -115,6 +122,12 @@ impl World {
             self.read(node, shard, client);
             let Seat { shard, clients, looked_at, .. } = &mut self.nodes[node].seats[shard];
             let client = &mut clients[client];
+            let late =
+                self.stage.now > client.held_at + MOVED_WITHIN && !self.stage.is(Naive::ArrivalPerShard);
+            if client.held.is_some() && client.is_open() && late && !frozen {
+                let what = format!("{} is older than a hole and still there", client.name);
+                self.stage.findings.broken(Check::Holes, self.stage.now - crate::stage::BEGIN, what);
+            }
             if client.from.is_some()
                 && client.is_open()
                 && shard.tables().identity(client.key.index).is_none()
@@ -213,10 +226,14 @@ impl World {
                 // What it was told meanwhile it did not know when it asked.
                 let until = self.nodes[node].seats[shard].shard.marks();
                 let between = Point { after: placed, until: crate::numbers::position_of(until) };
-                let (told, client) = (rooms_of(&done.rooms), &mut self.nodes[node].seats[shard].clients[index]);
-                let gone: Vec<usize> = client.rooms().into_iter().filter(|room| !told.contains(room)).collect();
-                client.enter(&told, &between);
-                client.leave(&gone, &between);
+                let (told, client) =
+                    (rooms_of(&done.rooms), &mut self.nodes[node].seats[shard].clients[index]);
+                let gone: Vec<usize> =
+                    client.rooms().into_iter().filter(|room| !told.contains(room)).collect();
+                if client.awaited.is_empty() {
+                    client.enter(&told, &between);
+                    client.leave(&gone, &between);
+                }
                 let awaited: Vec<_> = awaited.iter().map(|room| ROOMS[*room]).collect();
                 let decided = self.stage.truth.decided.contains(&(client.app, client.user));
                 if awaited != done.rooms && !decided {
