@@ -6,7 +6,10 @@ use std::{
 };
 
 use pushcast_tests::fleet::Flags;
-use tokio::time::sleep;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::sleep,
+};
 
 use crate::{
     book::Book,
@@ -21,6 +24,13 @@ use crate::{
 const COME_BACK: Duration = Duration::from_secs(45);
 /// What has not come when nothing came for so long is lost.
 const QUIET: Duration = Duration::from_secs(8);
+
+/// A node cannot know of what was before its managers, and allows for clocks that are 5 s apart: only clients that came
+/// later than that can resume.
+const OLD_ENOUGH: Duration = Duration::from_millis(6_500);
+
+/// A fleet under load needs the machine for itself. While it waits for its turn it gets old enough.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// How big a scenario is.
 #[derive(Debug, Clone)]
@@ -43,20 +53,23 @@ pub struct Size {
 #[derive(Debug)]
 pub struct Play {
     /// What can be broken.
-    pub stage: Arc<Stage>,
+    pub stage: Stage,
     /// The clients.
     pub crowd: Crowd,
     name: String,
     callers: Callers,
     book: Arc<Book>,
     began: Instant,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Play {
-    /// Sets the stage, lets the clients in, then starts the load.
+    /// Sets the stage, waits for its turn, lets the clients in, then starts the load.
     pub async fn begin(name: &str, size: &Size, node_flags: Flags<'_>) -> Self {
+        let stage = Stage::set_up(size.managers, size.nodes, node_flags).await;
+        sleep(OLD_ENOUGH).await;
+        let turn = TURN.lock().await;
         let began = Instant::now();
-        let stage = Arc::new(Stage::set_up(size.managers, size.nodes, node_flags).await);
         let crowd = Crowd::connect(size.clients, size.per_room, &stage.urls()).await;
         let load = Load {
             per_second: size.per_second,
@@ -67,7 +80,7 @@ impl Play {
         };
         let book = Arc::new(Book::new(load.callers as usize));
         let callers = Callers::start(&load, &stage.pushers(), &book);
-        let play = Self { stage, crowd, name: name.to_owned(), callers, book, began };
+        let play = Self { stage, crowd, name: name.to_owned(), callers, book, began, _turn: turn };
         // Everybody has got something when the first fault comes.
         play.on(1_000).await;
         play

@@ -40,10 +40,12 @@ pub(super) async fn managers(how: How) -> Report {
     play.finish(Unrecovered::None).await
 }
 
-/// All managers, then all nodes.
+/// All managers, then all nodes. A node that starts now has nothing of the managers before, and takes back only clients
+/// that have come further than they did; were all nodes exchanged at once, nobody could.
 pub(super) async fn all(how: How) -> Report {
     let play = Play::begin("rolling-all", &how.size(), &[]).await;
     all_managers(&play, how).await;
+    play.on(6_000).await;
     all_nodes(&play, how).await;
     play.finish(Unrecovered::None).await
 }
