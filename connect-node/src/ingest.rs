@@ -13,6 +13,7 @@ use std::{
 
 use pushcast_proto::connectnode::v1::{Ack, Fill, Heartbeat, Hello, control};
 use tokio::sync::Notify;
+use tracing::warn;
 
 use crate::{
     batch::{Batch, Target},
@@ -176,7 +177,7 @@ impl Ingest {
         *tokens += 1;
         let token = *tokens;
         if completeness.heard_clock(hello.sent_at, now) {
-            self.metrics.warn_of_clock(hello.manager_id, hello.sent_at, now);
+            warn_of_clock(hello.manager_id, hello.sent_at, now);
         }
         completeness.manager_gone(hello.manager_gone_at, hello.sent_at, now);
         let state = managers.entry(hello.manager_id).or_default();
@@ -365,7 +366,7 @@ impl Ingest {
         state.heard_at = now;
         state.acks.confirm(beat.acked_seq);
         if inner.completeness.heard_clock(beat.sent_at, now) {
-            self.metrics.warn_of_clock(owner.manager, beat.sent_at, now);
+            warn_of_clock(owner.manager, beat.sent_at, now);
         }
         inner.completeness.manager_gone(beat.manager_gone_at, beat.sent_at, now);
         self.mark_all(|marks| marks.advance(owner.manager, None, beat.through));
@@ -517,6 +518,11 @@ impl Ingest {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn warn_of_clock(manager: u64, sent_at: u64, now: u64) {
+    let ahead_ms = sent_at as i64 / 1000 - now as i64 / 1000;
+    warn!(manager = format!("{manager:016x}"), ahead_ms, "A manager's clock is far from this node's.");
 }
 
 /// What became of a batch.

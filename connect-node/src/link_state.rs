@@ -51,6 +51,7 @@ pub enum LinkError {
 
 /// What a frame led to.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, and the large one once per link")]
 pub enum Outcome {
     /// Nothing to tell anyone.
     Nothing,

@@ -11,6 +11,11 @@ use crate::acks::Acks;
 /// Without a registry a manager without a link counts as gone after this time, microseconds.
 const STATIC_GONE_AFTER: u64 = 10_000_000;
 
+/// How much longer than a lease, and a quarter of one, the record of a manager that simply died may seem to outlive
+/// it, microseconds: it was last heard a second before, the registry looks for ended leases now and then, and its news
+/// take their time.
+const RECORD_LINGERS: u64 = 3_000_000;
+
 /// How a manager stands with this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ManagerStatus {
@@ -87,7 +92,8 @@ impl Manager {
         }
         self.was_gone = true;
         let since = if self.received.is_some() { self.heard_at } else { self.registered_at };
-        match (now.saturating_sub(since) > lease, self.received) {
+        let outlived = now.saturating_sub(since) > lease + lease / 4 + RECORD_LINGERS;
+        match (outlived, self.received) {
             (true, _) => Departure::Hole,
             (false, None) => Departure::Unheard,
             (false, Some(_)) => Departure::Harmless,

@@ -1,7 +1,8 @@
 //! Every metric of a connect-node, described once, with handles for what is counted often.
 
 use metrics::{
-    Counter, Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 use tracing::warn;
 
@@ -184,6 +185,11 @@ const RESUMES: [(&str, &[&str]); 4] = [
     ("refused", &["kicked", "replaced"]),
 ];
 
+/// A client came to resume.
+pub(crate) fn resumed(outcome: &'static str, reason: &'static str) {
+    counter!("connect_node_resumes_total", "outcome" => outcome, "reason" => reason).increment(1);
+}
+
 /// Exports how much history there is.
 pub(crate) fn history(levels: &HistoryLevels, hand_ups: usize) {
     let seconds = |micros: u64| micros as f64 / 1e6;
@@ -203,12 +209,19 @@ pub(crate) fn history(levels: &HistoryLevels, hand_ups: usize) {
 pub(crate) struct IngestMetrics {
     with_users: Counter,
     without_users: Counter,
+    holes: Counter,
+    fill_seconds: Histogram,
 }
 
 impl Default for IngestMetrics {
     fn default() -> Self {
         let received = |has_users| counter!("connect_node_push_received_total", "has_users" => has_users);
-        Self { with_users: received("true"), without_users: received("false") }
+        Self {
+            with_users: received("true"),
+            without_users: received("false"),
+            holes: counter!("connect_node_holes_total"),
+            fill_seconds: histogram!("connect_node_fill_seconds"),
+        }
     }
 }
 
@@ -223,17 +236,12 @@ impl IngestMetrics {
     }
 
     pub(crate) fn hole(&self) {
-        counter!("connect_node_holes_total").increment(1);
+        self.holes.increment(1);
         warn!("Messages are missing here for good: clients that are older are sent elsewhere.");
     }
 
     pub(crate) fn filled(&self, micros: u64) {
-        histogram!("connect_node_fill_seconds").record(micros as f64 / 1e6);
-    }
-
-    pub(crate) fn warn_of_clock(&self, manager: u64, sent_at: u64, now: u64) {
-        let ahead_ms = sent_at as i64 / 1000 - now as i64 / 1000;
-        warn!(manager = format!("{manager:016x}"), ahead_ms, "A manager's clock is far from this node's.");
+        self.fill_seconds.record(micros as f64 / 1e6);
     }
 }
 
@@ -316,11 +324,6 @@ impl ShardMetrics {
 
     pub(crate) fn slow_close(&self) {
         self.slow_closes.increment(1);
-    }
-
-    /// A client came to resume.
-    pub(crate) fn resumed(&self, outcome: &'static str, reason: &'static str) {
-        counter!("connect_node_resumes_total", "outcome" => outcome, "reason" => reason).increment(1);
     }
 
     /// So many messages were given to a client that resumed.

@@ -8,7 +8,7 @@ const NODE = "ws://127.0.0.1:8000/ws";
 /** Draws the lines for the fleet. */
 export function showCommands({ manager, nodes }) {
   if (manager === null) return;
-  const node = nodes[0]?.ws_url ?? NODE;
+  const node = (nodes.find(({ state }) => state === "ready") ?? nodes[0])?.ws_url ?? NODE;
   const pushctl = manager.pushctl ?? "pushctl";
   const lines = [
     { id: "curl", text: `curl -d hello http://${manager.http_addr}/v1/rooms/room-001/push` },

@@ -22,6 +22,19 @@ export class Fleet {
     return this.nodes.find((node) => node.node_id === id);
   }
 
+  /** The nodes that take people. */
+  ready() {
+    return this.nodes.filter(
+      (node) => node.state === "ready" && node.link === "linked" && !this.isSilent(node),
+    );
+  }
+
+  /** The nodes that are there to be chosen: those that are up, or are coming up. */
+  chosen() {
+    const there = this.nodes.filter((node) => ["starting", "ready"].includes(node.state));
+    return there.length > 0 ? there : this.nodes;
+  }
+
   /**
    * Takes note of who is behind; called every second. A message that is just on its way makes no node lag, one
    * that was on its way at the look before does.
@@ -69,12 +82,15 @@ export function crowdOf(node, people) {
   const own = [...people].filter((person) => person.nodeId === node.node_id);
   // One that is just connecting may be told of before it knows its own id.
   const arriving = new Set(
-    own.filter((person) => person.connectionId === null).map((person) => person.userId),
+    [...people]
+      .filter((person) => person.connectionId === null && (person.target ?? person.nodeId) === node.node_id)
+      .map((person) => person.userId),
   );
   const others = node.people.filter(
     (person) => !people.ownIds.has(person.connection_id) && !arriving.has(person.user_id),
   );
-  const drawn = own.filter((person) => person.state !== "ended").length + others.length;
+  const gone = ["waiting", "ended"];
+  const drawn = own.filter((person) => !gone.includes(person.state)).length + others.length;
   // Without a sample everybody is drawn, and nobody has to wait for the fleet to be told anew.
   const isSample = node.people.length < node.connections;
   const groups = groupsOf(own, others);

@@ -31,7 +31,7 @@ export class JoinForm {
   /** Follows the fleet: which nodes there are, and which name is free. */
   refresh = () => {
     this.#tellOfNewcomers();
-    reconcile(byId("join-node"), this.#fleet.nodes, {
+    reconcile(byId("join-node"), this.#fleet.chosen(), {
       key: (node) => node.node_id,
       create: (node) => new Option(node.node_id, node.node_id),
       update: () => {},

@@ -19,7 +19,11 @@ const byId = (id) => document.getElementById(id);
 
 const feed = new Feed("/page/feed");
 const fleet = new Fleet();
-const people = new People(fleet, () => flights.delay());
+const people = new People(
+  fleet,
+  () => flights.delay(),
+  () => feed.isLive,
+);
 const dialog = new PersonDialog(people);
 const joinForm = new JoinForm(fleet, people);
 const stage = new Stage(fleet, people, {
@@ -43,10 +47,13 @@ people.addEventListener("arrived", () => {
   dialog.refresh();
 });
 
+people.addEventListener("back", ({ detail }) => messages.moved(detail));
+
 feed.addEventListener("fleet", ({ detail }) => {
   const isAnother = fleet.manager !== null && fleet.manager.id !== detail.manager.id;
   fleet.take(detail);
   if (isAnother) startAnew();
+  people.hurryStranded();
   stage.refresh();
   joinForm.refresh();
   showCommands(fleet);

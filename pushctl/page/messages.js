@@ -1,8 +1,19 @@
-// The last messages, whoever pushed them, with what each node made of them.
+// The last messages, whoever pushed them, with what each node made of them; between them who went to another
+// node, and how it went.
 
 import { reconcile, setText } from "./keyed.js";
 import { atNextFrame } from "./frames.js";
-import { connections, contentOf, counted, percent, targetOf, whole } from "./words.js";
+import {
+  connections,
+  contentOf,
+  counted,
+  few,
+  isolated,
+  percent,
+  targetOf,
+  wentWell,
+  whole,
+} from "./words.js";
 
 const KEPT = 50;
 /** The heading of a larger fleet would be longer than the list is wide. */
@@ -10,20 +21,46 @@ const NODES_NAMED = 5;
 /** Under load the list is drawn this often, and spoken of far more rarely. */
 const DRAW_MS = 250;
 const SPEAK_MS = 5_000;
+/** Those who go the same way within this time are told of in one line. */
+const TOGETHER_MS = 3_000;
 
 export class Messages {
-  #list = document.getElementById("messages");
+  #place = document.getElementById("messages");
+  /** `{push, acks}` or `{move, names, at}`, the newest first. */
   #messages = [];
   #bySeq = new Map();
   #unlisted = 0;
+  #moves = 0;
+  #tellMove = null;
   #timer = null;
   #spokenAt = -Infinity;
 
   add(push) {
-    const message = { push, acks: new Map() };
-    this.#messages.unshift(message);
+    const message = { key: push.seq, push, acks: new Map() };
     this.#bySeq.set(push.seq, message);
-    for (const old of this.#messages.splice(KEPT)) this.#bySeq.delete(old.push.seq);
+    this.#list(message);
+  }
+
+  /** Somebody of the page has another connection. */
+  moved({ userId, went }) {
+    const now = performance.now();
+    const isSame = ({ move }) =>
+      move?.from === went.from && move.to === went.to && move.missed === went.missed;
+    const line = this.#messages.find((entry) => isSame(entry) && now - entry.at < TOGETHER_MS);
+    if (line === undefined) {
+      this.#moves += 1;
+      this.#list({ key: `move ${this.#moves}`, move: went, names: [userId], at: now });
+    } else {
+      line.names.push(userId);
+      this.#refresh();
+    }
+    clearTimeout(this.#tellMove);
+    this.#tellMove = setTimeout(() => this.#speakOfMoves(), DRAW_MS * 2);
+  }
+
+  #list(entry) {
+    this.#messages.unshift(entry);
+    for (const { push } of this.#messages.splice(KEPT)) if (push !== undefined) this.#bySeq.delete(push.seq);
     this.#refresh();
   }
 
@@ -55,13 +92,18 @@ export class Messages {
   }
 
   #draw = () => {
-    const nodes = this.#messages[0]?.push.nodes ?? [];
+    const nodes = this.#messages.find(({ push }) => push !== undefined)?.push.nodes ?? [];
     const notes = [
       nodes.length > 0 && nodes.length <= NODES_NAMED ? `connections on ${nodes.join(" · ")}` : "",
       this.#unlisted > 0 ? `${whole(this.#unlisted)} more not listed` : "",
     ];
     setText(document.getElementById("messages-note"), notes.filter(Boolean).join(", "));
-    reconcile(this.#list, this.#messages, { key: ({ push }) => push.seq, create, update });
+    reconcile(this.#place, this.#messages, {
+      key: ({ key }) => key,
+      create: (entry) => (entry.push === undefined ? createMove() : create(entry)),
+      update: (item, entry) =>
+        entry.push === undefined ? updateMove(item, entry) : update(item, entry, nodes),
+    });
   };
 
   /** Says one message aloud; the next only after a while, or nothing else could be heard. */
@@ -78,6 +120,25 @@ export class Messages {
         `on ${nodes} of ${counted(acks.size, "node", "nodes")}.`,
     );
   }
+
+  #speakOfMoves() {
+    const now = performance.now();
+    const recent = this.#messages.filter(({ move, at }) => move !== undefined && now - at < TOGETHER_MS);
+    setText(document.getElementById("spoken"), recent.map((entry) => `${textOfMove(entry)}.`).join(" "));
+  }
+}
+
+function createMove() {
+  return Object.assign(document.createElement("li"), { className: "move" });
+}
+
+function updateMove(item, entry) {
+  setText(item, textOfMove(entry));
+  item.dataset.missed = String(entry.move.missed);
+}
+
+function textOfMove({ move, names }) {
+  return `${few(names.map(isolated))} ${wentWell(move, { origin: true })}`;
 }
 
 function create({ push }) {
@@ -101,8 +162,10 @@ function create({ push }) {
   return item;
 }
 
-function update(item, { push, acks }) {
-  const counts = push.nodes.map((node) => countOf(acks.get(node)));
+/** The heading names the nodes of the newest message; where they were others, the line does. */
+function update(item, { push, acks }, named) {
+  const isNamed = push.nodes.length === named.length && push.nodes.every((node, i) => node === named[i]);
+  const counts = push.nodes.map((node) => (isNamed ? "" : `${node} `) + countOf(acks.get(node)));
   const delivered = [...acks.values()].filter((count) => count > 0).length;
   setText(item.querySelector(".counts"), counts.join(" · "));
   setText(

@@ -3,7 +3,8 @@
 import { atNextFrame } from "./frames.js";
 import { isFor } from "./fleet.js";
 import { fromTemplate, reconcile, setText } from "./keyed.js";
-import { connections, contentOfFrame, counted, whole } from "./words.js";
+import { NodeOrders } from "./node_orders.js";
+import { connections, contentOfFrame, counted, wentWell, whole } from "./words.js";
 
 /** More people from elsewhere than this are drawn as beads without their names. */
 const NAMED = 12;
@@ -14,6 +15,7 @@ export class NodeCard {
   element = fromTemplate("node-card");
   #head = this.element.querySelector(".node-head");
   #groups = this.element.querySelector(".groups");
+  #orders;
   /** Who is drawn: element to `{userId, app, rooms}`. */
   #drawn = new Map();
   #hitAt = new WeakMap();
@@ -29,19 +31,22 @@ export class NodeCard {
     add.setAttribute("aria-label", `Put somebody on ${nodeId}`);
     add.title = `Put somebody on ${nodeId}`;
     add.addEventListener("click", () => hooks.add(nodeId));
+    this.#orders = new NodeOrders(nodeId, this.element);
   }
 
   update(node, crowd, { isSilent, behind }) {
-    const linked = node.link === "linked";
-    const state = isSilent ? "no answer" : linked ? node.state : `${node.state}, link ${node.link}`;
-    setText(this.#head.querySelector(".state"), behind > 0 ? `${state}, ${whole(behind)} behind` : state);
-    this.element.dataset.well = String(!isSilent && linked && node.state === "ready");
+    const isUp = ["starting", "ready"].includes(node.state);
+    const state = stateOf(node, isSilent);
+    const text = isUp && behind > 0 ? `${state}, ${whole(behind)} behind` : state;
+    setText(this.#head.querySelector(".state"), text);
+    this.element.dataset.state = node.state;
+    this.element.dataset.well = String(state === "ready");
+    this.#head.querySelector(".add").hidden = !isUp;
+    this.#orders.update(node.state);
     const sample = `showing ${whole(crowd.drawn)} of ${connections(crowd.all)}`;
     const rooms = counted(crowd.rooms, "room", "rooms");
-    setText(
-      this.element.querySelector(".caption"),
-      `${crowd.isSample ? sample : connections(crowd.all)}, ${rooms}`,
-    );
+    const caption = `${crowd.isSample ? sample : connections(crowd.all)}, ${rooms}`;
+    setText(this.element.querySelector(".caption"), node.state === "stopped" ? "" : caption);
     this.element.classList.toggle("crowded", crowd.others > NAMED);
     this.#drawn.clear();
     reconcile(this.#groups, crowd.groups, {
@@ -76,8 +81,12 @@ export class NodeCard {
   #updateOwn(button, person) {
     const last = person.messages[0];
     setText(button.querySelector(".name"), person.userId);
-    setText(button.querySelector(".last"), last === undefined ? wordFor(person) : contentOfFrame(last));
+    const showsLast = person.state === "open" && last !== undefined;
+    setText(button.querySelector(".last"), showsLast ? contentOfFrame(last) : wordFor(person));
     setText(button.querySelector(".count"), whole(person.got));
+    const went = person.state === "open" ? person.went : null;
+    setText(button.querySelector(".went"), went === null ? "" : wentWell(went));
+    button.dataset.missed = String(went?.missed ?? "");
     button.dataset.state = person.state;
     if (person.state !== "open") return;
     this.#drawn.set(button, { userId: person.userId, app: "", rooms: person.rooms });
@@ -134,14 +143,22 @@ function createOther(person) {
   return item;
 }
 
+/** A node that was killed is listed until its lease ends. */
+function stateOf({ state, link }, isSilent) {
+  if (state === "stopped") return link === "none" ? "stopped" : "stopped, still listed";
+  if (state !== "ready") return state;
+  if (link !== "linked") return `ready, link ${link}`;
+  return isSilent ? "no answer" : "ready";
+}
+
 function wordFor(person) {
   switch (person.state) {
     case "open":
       return "listening";
     case "connecting":
-      return "connecting …";
+      return person.target === person.nodeId ? "connecting …" : `connecting to ${person.target} …`;
     case "waiting":
-      return "tries again …";
+      return person.isStranded ? "waits for a node …" : "tries again …";
     default:
       return person.reason;
   }

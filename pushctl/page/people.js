@@ -2,6 +2,7 @@
 
 import { atNextFrame } from "./frames.js";
 import { Person } from "./person.js";
+import { whereTo } from "./whereto.js";
 
 /** Browsers bound the sockets of a page (Chromium 255, Firefox 200), and a picture has to stay readable. */
 export const MOST_PEOPLE = 60;
@@ -20,7 +21,10 @@ const DRAWING = [
   [2, "room-002"],
 ];
 
-/** Tells of `changed` (who is in, in which state) and `arrived` (what they got). */
+/**
+ * Tells of `changed` (who is in, in which state), `arrived` (what they got) and `back` (who is in again, in
+ * `detail`).
+ */
 export class People extends EventTarget {
   /**
    * Ids of connections that are or were of this page, each with when it last was one of the fleet: that may
@@ -30,16 +34,19 @@ export class People extends EventTarget {
   #people = new Set();
   #fleet;
   #delay;
+  #isServerThere;
   #arrivals = [];
   #came = 0;
 
   /**
-   * `fleet` is the fleet as last told; `delay()` how long from now the picture brings a message to people.
+   * `fleet` is the fleet as last told; `delay()` how long from now the picture brings a message to people;
+   * `isServerThere()` whether what was told of the fleet still holds.
    */
-  constructor(fleet, delay) {
+  constructor(fleet, delay, isServerThere) {
     super();
     this.#fleet = fleet;
     this.#delay = delay;
+    this.#isServerThere = isServerThere;
     setInterval(() => {
       for (const person of this.#people) person.checkLife();
       this.#forgetIds();
@@ -63,6 +70,8 @@ export class People extends EventTarget {
     if (this.room <= 0) return undefined;
     const person = new Person(name, rooms, nodeId, {
       urlOf: (id) => this.#fleet.node(id)?.ws_url,
+      whereTo: (lost) => this.#whereTo(lost),
+      cameBack: (back) => this.dispatchEvent(new CustomEvent("back", { detail: back })),
       changed: (changed) => this.#changed(changed),
       arrived: (at, push) => this.#arrived(at, push),
     });
@@ -75,7 +84,8 @@ export class People extends EventTarget {
 
   /** Puts in the drawing's six, or as many as there is room for, under names that nobody has; says whom. */
   fill() {
-    const nodes = this.#fleet.nodes;
+    const ready = this.#fleet.ready();
+    const nodes = ready.length > 0 ? ready : this.#fleet.nodes;
     if (nodes.length === 0) return [];
     const names = this.freeNames(DRAWING.length);
     const added = DRAWING.map(([node, room], i) =>
@@ -101,6 +111,23 @@ export class People extends EventTarget {
   /** The server is back: nobody needs to wait out a long pause. */
   hurry() {
     for (const person of this.#people) person.hurry();
+  }
+
+  /** The fleet was told anew: who waits for a node may try one that is ready again. */
+  hurryStranded() {
+    if (this.#fleet.ready().length === 0) return;
+    for (const person of this.#people) if (person.isStranded) person.hurry();
+  }
+
+  /** When the whole server is gone, everybody waits for the node they were on. */
+  #whereTo(person) {
+    if (!this.#isServerThere()) return person.nodeId;
+    return whereTo({
+      ready: this.#fleet.ready().map((node) => node.node_id),
+      home: person.nodeId,
+      avoided: person.avoided,
+      peopleOn: (id) => [...this.#people].filter((other) => (other.target ?? other.nodeId) === id).length,
+    });
   }
 
   /** Counts from nothing: another manager numbers its messages anew. */

@@ -2,7 +2,7 @@
 
 import { reconcile, setText } from "./keyed.js";
 import { atNextFrame } from "./frames.js";
-import { contentOfFrame, counted } from "./words.js";
+import { contentOfFrame, counted, wentWell } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -60,7 +60,9 @@ export class PersonDialog {
     setText(byId("person-title"), person.userId);
     const state =
       person.state === "open" ? `connected to ${person.nodeId}` : `${person.state} ${person.reason}`.trim();
-    setText(byId("person-state"), `${state}, ${counted(person.got, "message", "messages")}`);
+    const went = person.state === "open" && person.went !== null ? [wentWell(person.went)] : [];
+    const said = [state, ...went, counted(person.got, "message", "messages")];
+    setText(byId("person-state"), said.join(", "));
     setText(byId("person-close"), person.state === "ended" ? "Take away" : "Close the connection");
     reconcile(byId("person-rooms"), person.rooms, {
       key: (room) => room,

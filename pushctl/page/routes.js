@@ -25,25 +25,28 @@ export class Routes {
     this.#manager = manager;
   }
 
-  /** Lays the lines anew; `cards` are node ids and elements. */
+  /**
+   * Lays the lines anew; `cards` are node ids, elements, and whether there is a `link`: "true", "false", or
+   * "stopped" where there is nothing to be linked to.
+   */
   lay(cards) {
     const origin = this.#stage.getBoundingClientRect();
     const source = boxIn(origin, this.#source);
     const manager = boxIn(origin, this.#manager);
-    const nodes = cards.map(({ id, element, linked }) => ({ id, linked, box: boxIn(origin, element) }));
+    const nodes = cards.map(({ id, element, link }) => ({ id, link, box: boxIn(origin, element) }));
     const stacked = nodes.length > 1 && nodes.every(({ box }) => Math.abs(box.left - nodes[0].box.left) < 2);
     const line = stacked ? trunk : fan;
     const lines = [
-      { id: "", d: `M${source.right} ${source.middle}H${manager.left}`, linked: true },
-      ...nodes.map(({ id, linked, box }) => ({ id, linked, d: line(manager, box) })),
+      { id: "", d: `M${source.right} ${source.middle}H${manager.left}`, link: "true" },
+      ...nodes.map(({ id, link, box }) => ({ id, link, d: line(manager, box) })),
     ];
     const paths = new Map();
     reconcile(this.#svg, lines, {
       key: ({ id }) => id,
       create: () => document.createElementNS("http://www.w3.org/2000/svg", "path"),
-      update: (path, { id, d, linked }) => {
+      update: (path, { id, d, link }) => {
         path.setAttribute("d", d);
-        path.dataset.linked = String(linked);
+        path.dataset.linked = link;
         paths.set(id, path);
       },
     });

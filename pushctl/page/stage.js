@@ -2,6 +2,7 @@
 
 import { crowdOf } from "./fleet.js";
 import { atNextFrame } from "./frames.js";
+import { Ghosts } from "./ghosts.js";
 import { reconcile, setText } from "./keyed.js";
 import { NodeCard } from "./node_card.js";
 import { Routes } from "./routes.js";
@@ -17,6 +18,9 @@ export class Stage {
   #people;
   #hooks;
   #resizes;
+  #ghosts = new Ghosts(this.#element);
+  /** What the lines depend on beside the places of things. */
+  #links = "";
 
   /** `hooks` as a node's card wants them. */
   constructor(fleet, people, hooks) {
@@ -40,8 +44,8 @@ export class Stage {
       manager.newest_seq === 0 ? "no message yet" : `message ${whole(manager.newest_seq)}`,
     );
     const crowds = new Map(nodes.map((node) => [node.node_id, crowdOf(node, this.#people)]));
-    this.#drawTotals([...crowds.values()]);
-    const before = this.#cards.size;
+    this.#drawTotals(nodes, [...crowds.values()]);
+    const moving = this.#ghosts.leaving(this.#people);
     reconcile(byId("nodes"), nodes, {
       key: (node) => node.node_id,
       create: (node) => this.#createCard(node.node_id),
@@ -53,12 +57,17 @@ export class Stage {
       },
     });
     this.#forgetCards(new Set(crowds.keys()));
-    if (this.#cards.size !== before) atNextFrame(this.#layRoutes);
+    this.#ghosts.arriving(moving);
+    const links = JSON.stringify(nodes.map((node) => [node.node_id, node.link, node.state]));
+    if (links !== this.#links) atNextFrame(this.#layRoutes);
+    this.#links = links;
   };
 
-  #drawTotals(crowds) {
+  #drawTotals(nodes, crowds) {
     const all = crowds.reduce((sum, crowd) => sum + crowd.all, 0);
-    setText(byId("totals"), `${counted(crowds.length, "node", "nodes")}, ${connections(all)}`);
+    const there = nodes.filter(({ state }) => state !== "stopped").length;
+    const some = there < nodes.length ? `${whole(there)} of ` : "";
+    setText(byId("totals"), `${some}${counted(nodes.length, "node", "nodes")}, ${connections(all)}`);
     byId("fill").classList.toggle("strong", all === 0);
   }
 
@@ -80,7 +89,7 @@ export class Stage {
   #layRoutes = () => {
     const cards = this.#fleet.nodes.map((node) => ({
       id: node.node_id,
-      linked: node.link === "linked",
+      link: node.state === "stopped" ? "stopped" : String(node.link === "linked"),
       element: this.#cards.get(node.node_id)?.element,
     }));
     this.routes.lay(cards.filter(({ element }) => element !== undefined));
@@ -95,10 +104,10 @@ export class Stage {
     for (const element of card.elementsFor(push)) {
       if (places.length === most) break;
       const rect = element.getBoundingClientRect();
-      // The bead of one of this page's people is at the left of its row.
-      const x = element.classList.contains("own") ? rect.left + 14 : rect.left + rect.width / 2;
-      if (card.isInSight(rect))
-        places.push({ x: x - origin.left, y: rect.top + rect.height / 2 - origin.top });
+      if (!card.isInSight(rect)) continue;
+      // One of this page's people has a bead at the left of the row.
+      const { left, top, width, height } = element.querySelector(".bead")?.getBoundingClientRect() ?? rect;
+      places.push({ x: left + width / 2 - origin.left, y: top + height / 2 - origin.top });
     }
     return places;
   }

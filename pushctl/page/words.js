@@ -38,6 +38,12 @@ export function isolated(name) {
   return `\u2068${name}\u2069`;
 }
 
+/** How it went with somebody whose connection was lost; `origin` names the node they come from. */
+export function wentWell({ from, to, missed }, { origin = false } = {}) {
+  const where = from === to ? `back on ${to}` : `moved ${origin ? `from ${from} ` : ""}to ${to}`;
+  return `${where}, ${missed ? "may have missed messages" : "nothing missed"}`;
+}
+
 /** Content as far as it can be read; `text` is null for bytes that are not text. */
 export function contentOf(text, bytes) {
   return text === null ? `${counted(bytes, "byte", "bytes")}, not text` : text;

@@ -16,6 +16,7 @@ const TEXTS = [
   ".node h3",
   ".state",
   ".caption",
+  ".orders button:not([aria-disabled=true])",
   ".group h4",
   ".person .name",
   ".person .count",

@@ -63,6 +63,11 @@ async function somebodyCloser(page) {
   await tabTo(page, "Put somebody on n1");
   await page.keyboard.press("Enter");
   await connected(page, 1);
+  for (const order of ["Drain n1", "Kill n1"]) {
+    await page.keyboard.press("Tab");
+    assert.equal(await focused(page), order);
+    await expectVisibleFocus(page);
+  }
   await page.keyboard.press("Tab");
   const person = await focused(page);
   assert.match(person, /^user1/);

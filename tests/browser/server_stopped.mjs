@@ -40,7 +40,7 @@ await run(async (browser, url, rounds, folder) => {
     assert.ok(await page.evaluate(() => !document.body.classList.contains("old")));
     // Another manager: nothing of the one before is left in counts and lists.
     await arrived(page, everybody(0));
-    await page.waitForFunction(() => document.querySelector("#messages").childElementCount === 0);
+    await page.waitForFunction(() => document.querySelector("#messages li:not(.move)") === null);
     expectAnswer(await push(page, "room", "room-001", `after ${round}`), 2, 4);
     await newest(page, ["room room-001", `after ${round}`, "2 · 2 · –", "67 %"]);
     await arrived(page, { ...everybody(1), user5: 0, user6: 0 });

@@ -134,7 +134,7 @@ export function expectAnswer(actual, deliveredNodes, recipients) {
  */
 export async function newest(page, expected) {
   await page.waitForFunction((wanted) => {
-    const item = document.querySelector("#messages li");
+    const item = document.querySelector("#messages li:not(.move)");
     const shown = [".target", ".content", ".counts", ".ratio"].map(
       (part) => item?.querySelector(part).textContent,
     );

@@ -64,6 +64,153 @@ async fn it_drains_and_ends_when_asked_and_complains_of_nothing() {
     }
 }
 
+/// Orders a node to drain, be killed or start; the status and the body of the answer.
+async fn order(dev: &Dev, node: &str, verb: &str) -> (u16, Value) {
+    let answer = http::post(&dev.http, &format!("/page/nodes/{node}/{verb}"), "").await.unwrap();
+    (answer.status, answer.json())
+}
+
+/// Waits until a push is sent to so many nodes, and all of them acknowledge it.
+async fn pushes_to(dev: &Dev, nodes: u32) {
+    let manager = PushClient::new(&dev.grpc).unwrap();
+    eventually(&format!("pushes go to {nodes} nodes"), WITHIN, async || {
+        let answer = manager.push(Push::to_room("nobody", "?"), Some(WITHIN)).await.unwrap();
+        if answer.nodes == nodes && answer.acked == nodes { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_drains_alone_and_comes_back() {
+    let mut dev = Dev::start_to_restart().await;
+    let mut feed = Feed::open(&dev).await;
+    let mut leaves = Listener::connect(in_room(&dev.nodes[1], "u1", "r1")).await;
+    let mut stays = Listener::connect(in_room(&dev.nodes[2], "u2", "r1")).await;
+    assert_eq!(order(&dev, "n2", "drain").await, (200, json!({ "node_id": "n2", "state": "draining" })));
+    assert_eq!(leaves.end(WITHIN).await.code, Some(1012));
+    feed.next_state("n2", "stopped").await;
+    pushes_to(&dev, 2).await;
+    let manager = PushClient::new(&dev.grpc).unwrap();
+    manager.push(Push::to_room("r1", "while it is down"), Some(WITHIN)).await.unwrap();
+    assert_eq!(stays.next_text().await, "while it is down");
+
+    assert_eq!(order(&dev, "n2", "start").await, (200, json!({ "node_id": "n2", "state": "starting" })));
+    feed.next_state("n2", "ready").await;
+    pushes_to(&dev, 3).await;
+    let mut back = Listener::connect(in_room(&dev.nodes[1], "u1", "r1")).await;
+    manager.push(Push::to_room("r1", "hello again"), Some(WITHIN)).await.unwrap();
+    assert_eq!(back.next_text().await, "hello again");
+    assert_eq!(dev.process.log(), "", "what goes well needs no words");
+    dev.process.interrupt();
+    assert_eq!(dev.process.exit(WITHIN).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_killed_node_is_gone_at_once_and_expected_until_its_lease_ends() {
+    let dev = Dev::start_to_restart().await;
+    let mut feed = Feed::open(&dev).await;
+    let mut thrown_out = Listener::connect(in_room(&dev.nodes[0], "u1", "r1")).await;
+    let mut stays = Listener::connect(in_room(&dev.nodes[2], "u2", "r1")).await;
+    assert_eq!(order(&dev, "n1", "kill").await, (200, json!({ "node_id": "n1", "state": "stopped" })));
+    assert_eq!(thrown_out.end(WITHIN).await.code, None, "nobody said goodbye");
+    let manager = PushClient::new(&dev.grpc).unwrap();
+    let answer = manager.push(Push::to_room("r1", "after it"), Some(WITHIN)).await.unwrap();
+    assert_eq!((answer.nodes, answer.acked), (3, 2), "{answer:?}");
+    assert_eq!(answer.pending_nodes, ["n1"]);
+    assert_eq!(stays.next_text().await, "after it");
+    feed.next_state("n1", "stopped").await;
+    pushes_to(&dev, 2).await;
+
+    // Another one that is started before the lease of the one before has ended.
+    assert_eq!(order(&dev, "n3", "kill").await.0, 200);
+    assert_eq!(order(&dev, "n3", "start").await.0, 200);
+    assert_eq!(order(&dev, "n1", "start").await.0, 200);
+    feed.next_state("n3", "ready").await;
+    pushes_to(&dev, 3).await;
+    for url in [&dev.nodes[0], &dev.nodes[2]] {
+        Listener::connect(in_room(url, "u3", "r1")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_ordered_only_what_it_can_do() {
+    let dev = Dev::start_to_restart().await;
+    let says = |answer: (u16, Value)| {
+        let error = &answer.1["error"];
+        (answer.0, error["code"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
+    };
+    let not_now = |message: &str| (409, "FAILED_PRECONDITION".to_owned(), message.to_owned());
+    for verb in ["drain", "kill", "start"] {
+        let path = format!("/page/nodes/n1/{verb}");
+        assert_eq!(http::get(&dev.http, &path).await.unwrap().status, 405, "{verb}");
+        let (status, code, message) = says(order(&dev, "n4", verb).await);
+        assert_eq!((status, code.as_str()), (404, "NOT_FOUND"));
+        assert!(message.contains("n4"), "{message}");
+    }
+    assert_eq!(http::post(&dev.http, "/page/nodes/n1/restart", "").await.unwrap().status, 404);
+    assert_eq!(says(order(&dev, "n1", "start").await), not_now("n1 is running"));
+
+    // Somebody who does not answer the Close keeps the node for a moment.
+    let _lingers = Listener::connect(in_room(&dev.nodes[0], "u1", "r1")).await;
+    assert_eq!(order(&dev, "n1", "drain").await.0, 200);
+    assert_eq!(says(order(&dev, "n1", "drain").await), not_now("n1 is draining"));
+    assert_eq!(says(order(&dev, "n1", "start").await), not_now("n1 is draining"));
+    assert_eq!(order(&dev, "n1", "kill").await.0, 200, "who has no patience may kill it");
+    for verb in ["drain", "kill"] {
+        assert_eq!(says(order(&dev, "n1", verb).await), not_now("n1 is stopped"));
+    }
+
+    let port = dev.nodes[0].trim_start_matches("ws://").trim_end_matches("/ws");
+    let taken = TcpListener::bind(port).unwrap();
+    let (status, code, message) = says(order(&dev, "n1", "start").await);
+    assert_eq!((status, code.as_str()), (503, "UNAVAILABLE"));
+    assert!(message.contains(port), "{message}");
+    drop(taken);
+    assert_eq!(order(&dev, "n1", "start").await.0, 200);
+    pushes_to(&dev, 3).await;
+}
+
+#[tokio::test]
+async fn it_ends_in_order_while_nodes_are_down_and_draining() {
+    let mut dev = Dev::start_to_restart().await;
+    let mut listener = Listener::connect(in_room(&dev.nodes[2], "u1", "r1")).await;
+    let _lingers = Listener::connect(in_room(&dev.nodes[1], "u2", "r1")).await;
+    assert_eq!(order(&dev, "n1", "kill").await.0, 200);
+    assert_eq!(order(&dev, "n2", "drain").await.0, 200);
+    dev.process.interrupt();
+    assert_eq!(listener.end(WITHIN).await.code, Some(1012));
+    assert_eq!(dev.process.exit(WITHIN).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_nodes_that_have_ended() {
+    let dev = Dev::start_to_restart().await;
+    let shards = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", dev.process.pid())).unwrap();
+        let name = |task: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+        };
+        tasks.filter_map(name).filter(|name| name.starts_with("shard-")).count()
+    };
+    assert_eq!(shards(), 3);
+    let files = || std::fs::read_dir(format!("/proc/{}/fd", dev.process.pid())).unwrap().count();
+    let mut files_before = None;
+    for _round in 0..4 {
+        for verb in ["kill", "drain"] {
+            assert_eq!(order(&dev, "n2", verb).await.0, 200);
+            pushes_to(&dev, 2).await;
+            assert_eq!(shards(), 2);
+            assert_eq!(order(&dev, "n2", "start").await.0, 200);
+            pushes_to(&dev, 3).await;
+            assert_eq!(shards(), 3);
+        }
+        // The first round opens what stays open.
+        files_before.get_or_insert_with(files);
+    }
+    let (before, after) = (files_before.unwrap(), files());
+    assert!(after <= before + 4, "{before} open files after one round, {after} after four");
+}
+
 #[tokio::test]
 async fn all_ports_that_are_taken_are_named_with_the_flags_for_others() {
     let taken = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
@@ -130,12 +277,15 @@ async fn foreign_pages_in_a_browser_of_this_machine_get_nothing() {
     assert_eq!(status(&dev.http, &push(&dev.http, &own)).await, "HTTP/1.1 200 OK");
     assert_eq!(status(&dev.http, &feed(&dev.http, &own)).await, "HTTP/1.1 200 OK");
     assert_eq!(status(&node, &upgrade(&node, &own)).await, "HTTP/1.1 101 Switching Protocols");
+    let kill = |host: &str, origin: &str| request("POST", "/page/nodes/n3/kill", host, origin);
     for (host, origin) in [(None, "https://evil.example"), (Some("evil.example:9001"), own.as_str())] {
         let manager = host.unwrap_or(&dev.http);
         assert_eq!(status(&dev.http, &push(manager, origin)).await, "HTTP/1.1 403 Forbidden");
         assert_eq!(status(&dev.http, &feed(manager, origin)).await, "HTTP/1.1 403 Forbidden");
+        assert_eq!(status(&dev.http, &kill(manager, origin)).await, "HTTP/1.1 403 Forbidden");
         assert_eq!(status(&node, &upgrade(host.unwrap_or(&node), origin)).await, "HTTP/1.1 403 Forbidden");
     }
+    assert_eq!(status(&dev.http, &kill(&dev.http, &own)).await, "HTTP/1.1 200 OK");
 }
 
 #[tokio::test]
@@ -182,6 +332,18 @@ impl Feed {
         })
         .await
         .unwrap_or_else(|_elapsed| panic!("no {name} event"))
+    }
+
+    /// Waits until the node is told of in this state; it is told of in every other, too.
+    async fn next_state(&mut self, node_id: &str, state: &str) {
+        loop {
+            let fleet = self.next("fleet").await.unwrap();
+            let nodes = fleet["nodes"].as_array().unwrap();
+            let node = nodes.iter().find(|node| node["node_id"] == node_id).unwrap();
+            if node["state"] == state {
+                return;
+            }
+        }
     }
 }
 

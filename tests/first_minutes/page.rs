@@ -125,6 +125,16 @@ async fn markup_is_shown_as_text_and_nothing_moves_for_whoever_wants_that() {
 }
 
 #[tokio::test]
+async fn people_move_to_other_nodes_when_theirs_is_drained_or_killed() {
+    let _turn = turn().await;
+    for size in ["desktop", "phone"] {
+        // At ports that the nodes can have again.
+        let dev = Dev::start_to_restart().await;
+        Script::start("moving.mjs", &dev, &[size, folder().to_str().unwrap()]).succeeds().await;
+    }
+}
+
+#[tokio::test]
 async fn the_page_outlives_its_server() {
     let _turn = turn().await;
     let mut dev = Dev::start_to_restart().await;

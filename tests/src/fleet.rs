@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use pushcast_proto::connectnode::v1::{
     PushMessageBatchRequest, connect_node_service_client::ConnectNodeServiceClient,
 };
@@ -21,11 +22,49 @@ use crate::{
 /// A fleet stands within this time, however busy the machine is: twice the node's own `--link-wait`.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The allowance for clocks, and a moment for what is on its way.
+const COMPLETE_FOR: Duration = Duration::from_millis(5_500);
+
 /// Flags with their values.
 pub type Flags<'a> = &'a [(&'a str, &'a str)];
 
 /// The lease of every test's records, and so the time after which a dead process is forgotten.
 pub const LEASE: Duration = Duration::from_secs(2);
+
+/// A key file for the nodes of a fleet, with a key of its own; removed when dropped.
+#[derive(Debug)]
+pub struct TicketKey(tempfile::NamedTempFile);
+
+impl TicketKey {
+    /// One with a random key.
+    ///
+    /// # Panics
+    /// If no file can be made.
+    #[allow(clippy::new_without_default, reason = "every one is another one")]
+    pub fn new() -> Self {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let key = Self(file);
+        key.write(&[rand::random()]);
+        key
+    }
+
+    /// Puts these keys into it, the signing one first.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn write(&self, keys: &[[u8; 32]]) {
+        let lines: Vec<String> = keys.iter().map(|key| BASE64_STANDARD.encode(key)).collect();
+        std::fs::write(self.0.path(), lines.join("\n")).expect("it is ours");
+    }
+
+    /// Where it is.
+    ///
+    /// # Panics
+    /// Never: temporary files have names that are UTF-8.
+    pub fn path(&self) -> &str {
+        self.0.path().to_str().expect("its name is ours")
+    }
+}
 
 /// A push-manager.
 #[derive(Debug)]
@@ -294,6 +333,24 @@ impl Fleet {
         }
         for manager in &self.managers {
             manager.knows(&ids, READY_TIMEOUT).await;
+        }
+    }
+
+    /// Waits until every node can make a client whole that connects from now on: what nobody can know of the time
+    /// before the first manager is then longer ago than the 5 s that clocks may be apart.
+    ///
+    /// # Panics
+    /// If a node does not say since when it is complete.
+    pub async fn complete(&self) {
+        for node in &self.nodes {
+            eventually("the node is complete", READY_TIMEOUT, async || {
+                let ready = http::get(&node.addr.http, "/readyz").await?.json();
+                let since = ready["complete_since"].as_str().ok_or("no complete_since")?.to_owned();
+                let since = humantime::parse_rfc3339(&since).map_err(|error| error.to_string())?;
+                let ago = since.elapsed().unwrap_or_default();
+                check(ago > COMPLETE_FOR, || format!("complete since {ago:?}"))
+            })
+            .await;
         }
     }
 

@@ -19,6 +19,7 @@ mod load;
 mod membership;
 mod metrics;
 mod other_clients;
+mod resume;
 mod scene;
 mod slow_client;
 mod steady_load;

@@ -23,7 +23,7 @@ pub struct Connection<T> {
     pub(super) format: Format,
     pub(super) outbox: Outbox,
     pub(super) phase: Phase,
-    /// Stable across resumes.
+    /// Stable across resumes; given by the shard that opens it.
     pub(super) id: u64,
     /// Counts its resumes.
     pub(super) generation: u64,
@@ -127,7 +127,7 @@ impl<T> Connection<T> {
             format,
             outbox: Outbox::default(),
             phase: Phase::New,
-            id: rand::random(),
+            id: 0,
             generation: 1,
             login_at: 0,
             extras: None,

@@ -8,7 +8,7 @@ use pushcast_proto::{
     client::v1::{RoomsChanged, ServerFrame, server_frame},
     connectnode::v1::{Claim, Control, Kick, control},
 };
-use rand::seq::SliceRandom;
+use rand::{RngExt as _, seq::SliceRandom};
 
 use super::{
     connection::{Claimed, Phase},
@@ -198,7 +198,7 @@ impl<T: Transport> Shard<T> {
         let Some((app, _)) = self.tables.identity(key.index) else { return };
         let app = app.to_owned();
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let nonce = rand::random();
+        let nonce = self.rng.random();
         let (id, generation) = (connection.id, connection.generation);
         connection.extras().claim = Some(Claimed { nonce, own: None, rival: None });
         self.ingest.claim(&app, id, generation, nonce);
@@ -212,7 +212,7 @@ impl<T: Transport> Shard<T> {
             let open = self.connections.get_mut(*key).filter(|c| c.phase == Phase::Open && !c.special.held);
             open.map(|connection| connection.special.held = true).is_some()
         });
-        keys.shuffle(&mut rand::rng());
+        keys.shuffle(&mut self.rng);
         let n = keys.len().max(1) as u64;
         let at = |turn: usize| now.millis + MOVE_WITHIN * turn as u64 / n;
         self.moving.extend(keys.into_iter().enumerate().map(|(turn, key)| (at(turn), key)));

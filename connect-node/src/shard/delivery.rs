@@ -41,6 +41,7 @@ impl<T: Transport> Shard<T> {
 
     /// Places what was taken from the inbox.
     pub(super) fn place_taken(&mut self, now: Now) {
+        self.taken_at = now.micros;
         self.heartbeats = [None; FORMATS.len()];
         if !self.taken.deliveries.is_empty() || !self.taken.holes.is_empty() {
             self.place_deliveries(now);

@@ -17,7 +17,7 @@ use super::{
     state::{Now, Shard},
     transport::Transport,
 };
-use crate::{close::CloseReason, history::Missing, position::wire_position};
+use crate::{close::CloseReason, history::Missing, metrics, position::wire_position};
 
 /// How long a floor is asked for, milliseconds: a manager that it names and that does not come within the window's
 /// age is gone.
@@ -96,7 +96,7 @@ impl<T: Transport> Shard<T> {
         let returning = match returning {
             Some(Ok(returning)) => Some(returning),
             Some(Err(reason)) => {
-                self.metrics.resumed("unrecovered", reason);
+                metrics::resumed("unrecovered", reason);
                 None
             }
             None => None,
@@ -118,7 +118,7 @@ impl<T: Transport> Shard<T> {
         let asked: Vec<Entering> =
             rooms.into_iter().map(|room| Entering { room: room.to_owned(), since: now.micros }).collect();
         match returning {
-            Some(returning) => self.take_back(key, id, connect, returning, asked, now),
+            Some(returning) => self.take_back(key, id, connect, returning, &asked, now),
             None => {
                 self.let_in(key, &connect.app, &user, &asked, now);
                 self.answer_connect(key, id, false, now);
@@ -133,11 +133,11 @@ impl<T: Transport> Shard<T> {
         id: u32,
         connect: &Connect,
         mut returning: Returning,
-        asked: Vec<Entering>,
+        asked: &[Entering],
         now: Now,
     ) {
         if let Some(reason) = &returning.kicked {
-            self.metrics.resumed("refused", "kicked");
+            metrics::resumed("refused", "kicked");
             let text = if reason.is_empty() { CloseReason::Kicked.text() } else { reason };
             self.close_saying(key, CloseReason::Kicked, text, now);
             return;
@@ -146,7 +146,7 @@ impl<T: Transport> Shard<T> {
         let connection_id = returning.ticket.connection_id;
         if let Some(older) = self.by_id.get(&connection_id).and_then(|slot| self.connections.key_at(*slot)) {
             if self.connections.get(older).is_some_and(|older| older.generation > generation) {
-                self.metrics.resumed("refused", "replaced");
+                metrics::resumed("refused", "replaced");
                 self.replaced(key, now);
                 return;
             }
@@ -173,7 +173,7 @@ impl<T: Transport> Shard<T> {
         let attempt = connect.resume.as_ref().map_or(0, |resume| resume.attempt);
         if missing == Some(Missing::Incomplete) && attempt < MOVES {
             self.inbox.unsubscribe(&interest);
-            self.metrics.resumed("moved", Missing::Incomplete.label());
+            metrics::resumed("moved", Missing::Incomplete.label());
             self.close(key, CloseReason::Moved, now);
             return;
         }
@@ -186,13 +186,13 @@ impl<T: Transport> Shard<T> {
         self.by_id.insert(connection_id, key.index);
         if let Some(missing) = missing {
             self.inbox.unsubscribe(&interest);
-            self.metrics.resumed("unrecovered", missing.label());
-            self.let_in(key, &app, &user, &asked, now);
+            metrics::resumed("unrecovered", missing.label());
+            self.let_in(key, &app, &user, asked, now);
             self.claim_unless_drained(key, &returning);
             self.answer_connect(key, id, false, now);
             return;
         }
-        self.metrics.resumed("recovered", "");
+        metrics::resumed("recovered", "");
         self.enter_tables(key, &app, &user, &returning.rooms, now);
         if let Some(connection) = self.connections.get_mut(key) {
             connection.special.has_floor = true;

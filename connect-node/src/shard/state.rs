@@ -9,6 +9,7 @@ use std::{
 };
 
 use pushcast_proto::connectnode::v1;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
     connection::Connection,
@@ -64,6 +65,8 @@ pub struct Shard<T> {
     pub(super) ingest: Arc<Ingest>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) taken: Taken,
+    /// When that was, microseconds.
+    pub(super) taken_at: u64,
     /// What was taken is being placed: only part of what the marks cover is.
     pub(super) placing: bool,
     /// Where the shard was before.
@@ -99,6 +102,8 @@ pub struct Shard<T> {
     pub(super) last_sweep: u64,
     /// Nobody is judged silent before: after a stall clients first get a heartbeat to answer.
     pub(super) judge_after: u64,
+    /// Ids of connections, nonces, who is closed first.
+    pub(super) rng: StdRng,
 }
 
 impl<T: Transport> Shard<T> {
@@ -119,6 +124,7 @@ impl<T: Transport> Shard<T> {
             ingest,
             inbox,
             taken: Taken::default(),
+            taken_at: 0,
             placing: false,
             placed_marks: Marks::default(),
             frames: Frames::default(),
@@ -140,11 +146,18 @@ impl<T: Transport> Shard<T> {
             draining: false,
             last_sweep: 0,
             judge_after: 0,
+            rng: StdRng::from_rng(&mut rand::rng()),
         }
     }
 
+    /// Takes all chance from a seed, for who wants the same to happen again.
+    pub fn seeded(self, seed: u64) -> Self {
+        Self { rng: StdRng::seed_from_u64(seed), ..self }
+    }
+
     /// Takes an upgraded connection. It has 5 s to say who it is.
-    pub fn open(&mut self, connection: Connection<T>) -> SlabKey {
+    pub fn open(&mut self, mut connection: Connection<T>) -> SlabKey {
+        connection.id = self.rng.random();
         let opened = connection.opened;
         let key = self.connections.insert(connection);
         self.check_at(key, opened + super::sweep::CONNECT_TIMEOUT_MILLIS);
@@ -215,7 +228,8 @@ impl<T: Transport> Shard<T> {
 
     /// The `as_of` to quote now, microseconds; 0 while unknown.
     pub(super) fn quote_as_of(&mut self, now: Now) -> u64 {
-        self.as_of = self.as_of.max(self.taken.marks.as_of(now.micros));
+        // Where no manager was expected when the marks were taken, one may be since.
+        self.as_of = self.as_of.max(self.taken.marks.as_of(now.micros.min(self.taken_at)));
         self.as_of
     }
 

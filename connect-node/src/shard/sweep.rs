@@ -52,7 +52,7 @@ impl<T: Transport> Shard<T> {
     pub fn start_drain(&mut self, spread: u64, now: Now) {
         self.draining = true;
         let mut keys = self.connections.keys();
-        keys.shuffle(&mut rand::rng());
+        keys.shuffle(&mut self.rng);
         let n = keys.len().max(1) as u64;
         let at = |turn: usize| now.millis + spread * turn as u64 / n;
         self.drain = keys.into_iter().enumerate().map(|(turn, key)| (at(turn), key)).rev().collect();

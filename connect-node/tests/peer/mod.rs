@@ -1,5 +1,7 @@
 //! A client's end of a connection without a socket, and a shard in virtual time to connect it to.
 
+#![allow(dead_code, reason = "each of the test binaries uses a part")]
+
 use std::{cell::RefCell, collections::VecDeque, io, rc::Rc, sync::Arc, task::Waker};
 
 use bytes::Bytes;
@@ -19,7 +21,7 @@ use connect_node::{
     tickets::TicketKeys,
 };
 use prost::Message as _;
-use pushcast_proto::connectnode::v1::{Fill, Hello, Message, MessageBatch, message::Target};
+use pushcast_proto::connectnode::v1::{Fill, Heartbeat, Hello, Message, MessageBatch, message::Target};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -151,28 +153,33 @@ pub(crate) struct Node {
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) owner: Owner,
     keys: Keys,
-    seq: u64,
+    pub(crate) seq: u64,
     pub(crate) millis: u64,
 }
 
 impl Node {
     pub(crate) fn new() -> Self {
+        Self::with(IngestSettings::default(), TicketKeys::default())
+    }
+
+    /// A node that takes clients, with one manager linked and filled from its first message.
+    pub(crate) fn with(settings: IngestSettings, ticket_keys: TicketKeys) -> Self {
         let keys = Keys::default();
         let inbox = Arc::new(Inbox::default());
         let wakes = vec![Arc::new(Notify::new())];
-        let settings = IngestSettings::default();
         let ingest = Arc::new(Ingest::new(vec![Arc::clone(&inbox)], wakes, keys.clone(), settings));
         let settings = ShardSettings {
             node_id: "n1".to_owned(),
             heartbeat: HEARTBEAT,
             outbox_bytes: OUTBOX_BYTES,
-            ticket_keys: TicketKeys::default(),
+            ticket_keys,
         };
         let shard = Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::default());
         let hello = Hello { manager_id: MANAGER, ..Hello::default() };
         let owner = ingest.take_over(&hello, EPOCH).owner;
         let fill = Fill { first_seq: 1, ..Fill::default() };
         ingest.fill(owner, &fill, EPOCH).expect("the link just took over");
+        ingest.open(EPOCH);
         Self { shard, ingest, owner, keys, seq: 0, millis: 0 }
     }
 
@@ -206,14 +213,14 @@ impl Node {
 
     /// Sends a message as the manager does, through ingest.
     pub(crate) fn push(&mut self, target: Target, content: &[u8]) {
+        let content = Bytes::copy_from_slice(content);
+        self.push_message(Message { target: Some(target), content, ..Message::default() });
+    }
+
+    /// The same with whatever else the message says; seq and accept time are given.
+    pub(crate) fn push_message(&mut self, message: Message) {
         self.seq += 1;
-        let message = Message {
-            seq: self.seq,
-            accepted_at: self.now().micros,
-            target: Some(target),
-            content: Bytes::copy_from_slice(content),
-            ..Message::default()
-        };
+        let message = Message { seq: self.seq, accepted_at: self.now().micros + self.seq, ..message };
         let bytes = MessageBatch { messages: vec![message] }.encode_to_vec();
         let batch = Batch::decode(Bytes::from(bytes), &self.keys).expect("it is a batch");
         self.ingest.offer(self.owner, batch, self.now().micros).expect("the link owns the manager");
@@ -226,7 +233,17 @@ impl Node {
     /// Places what was pushed and sends it.
     pub(crate) fn deliver(&mut self) {
         self.shard.deliver(self.now());
+        while self.shard.replay(self.now()) {
+            self.flush();
+        }
         self.flush();
+    }
+
+    /// A heartbeat of the manager: everything up to now was sent.
+    pub(crate) fn beat(&mut self) {
+        let now = self.now().micros;
+        let beat = Heartbeat { sent_seq: self.seq, through: now, sent_at: now, ..Heartbeat::default() };
+        self.ingest.heartbeat(self.owner, &beat, now).expect("the link owns the manager");
     }
 
     pub(crate) fn flush(&mut self) {

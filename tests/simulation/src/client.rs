@@ -33,6 +33,9 @@ pub(crate) struct Client {
     pub(crate) from: Option<Position>,
     /// What its shard had placed when it left the tables.
     pub(crate) ended: Option<Position>,
+    /// Where the hole is that it is older than; what comes behind it gets elsewhere.
+    pub(crate) held: Option<Position>,
+    pub(crate) held_at: u64,
     pub(crate) stays: Vec<Stay>,
     /// Rooms that answers still have to name, in the order of the requests.
     pub(crate) awaited: VecDeque<Vec<usize>>,
@@ -72,6 +75,8 @@ impl Client {
             user,
             from: None,
             ended: None,
+            held: None,
+            held_at: 0,
             stays: Vec::new(),
             awaited: VecDeque::new(),
             answers: true,
@@ -126,11 +131,12 @@ impl Client {
         let within = |from: &Position, to: Option<&Position>| {
             from.at(manager) < seq && to.is_none_or(|to| seq <= to.at(manager))
         };
-        if !within(from, self.ended.as_ref()) {
+        if !within(from, self.ended.as_ref()) || !within(from, self.held.as_ref()) {
             return false;
         }
         match target {
             Target::Everyone => true,
+            Target::Control { .. } => false,
             Target::App { app } => *app == self.app,
             Target::User { app, user } => *app == self.app && *user == self.user,
             Target::Users { app, users } => *app == self.app && users.contains(&self.user),

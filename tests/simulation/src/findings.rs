@@ -89,6 +89,10 @@ pub struct Counts {
     pub pending_answers: u64,
     /// Sends that a client's socket refused.
     pub refused_sends: u64,
+    /// Controls that nodes handed up.
+    pub handed_up: u64,
+    /// Holes at nodes.
+    pub holes: u64,
 }
 
 impl Counts {
@@ -106,7 +110,7 @@ impl Counts {
         all.named_mut().into_iter().filter(|(_, n)| **n == 0).map(|(name, _)| name).collect()
     }
 
-    fn named_mut(&mut self) -> [(&'static str, &mut u64); 15] {
+    fn named_mut(&mut self) -> [(&'static str, &mut u64); 17] {
         [
             ("events", &mut self.events),
             ("accepted", &mut self.accepted),
@@ -123,6 +127,8 @@ impl Counts {
             ("repeated_acks", &mut self.repeated_acks),
             ("pending_answers", &mut self.pending_answers),
             ("refused_sends", &mut self.refused_sends),
+            ("handed_up", &mut self.handed_up),
+            ("holes", &mut self.holes),
         ]
     }
 }

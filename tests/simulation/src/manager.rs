@@ -5,16 +5,26 @@ use std::collections::BTreeMap;
 use push_manager::{
     answers::{Answers, Done, NodeKey},
     link_state::{Acked, Identity, LinkState, Started},
-    log::{Log, LogLimits},
+    log::{self, Log, LogLimits},
     nodes::{Change, Nodes},
 };
+use pushcast_proto::connectnode::v1::Message;
 
 use crate::{
     ledger::Ledger,
     naive::Naive,
-    stage::{Event, MILLI, SECOND, Stage},
-    truth::{Accepted, Accepter, Target},
+    stage::{BEGIN, Clock, Event, MILLI, SECOND, Stage},
+    truth::{Accepted, Accepter, Id, Target, handed_up},
 };
+
+/// What a caller asks for.
+#[derive(Debug)]
+pub(crate) struct Push {
+    pub(crate) target: Target,
+    /// What its content names; itself, if nothing is said.
+    pub(crate) content: Option<Id>,
+    pub(crate) request: Option<u64>,
+}
 
 /// What a manager keeps for one node.
 #[derive(Debug)]
@@ -34,6 +44,7 @@ pub(crate) struct Manager {
     pub(crate) open: bool,
     pub(crate) stopping: bool,
     pub(crate) started_at: u64,
+    pub(crate) clock: Clock,
     pub(crate) log: Log,
     pub(crate) answers: Answers<u64>,
     pub(crate) nodes: Nodes,
@@ -49,6 +60,7 @@ impl Manager {
     pub(crate) fn new(stage: &mut Stage) -> Self {
         let chance = &mut stage.chance;
         let id = chance.number().max(1);
+        let clock = Clock::any(chance, stage.skew);
         let cap = if chance.one_in(4) { 300 * MILLI } else { 5 * SECOND };
         // Small logs, so that a node that was away finds a Gap.
         let limits = match chance.below(4) {
@@ -60,7 +72,7 @@ impl Manager {
             manager_id: id,
             version: "simulated".to_owned(),
             managers: Vec::new(),
-            manager_gone_at: stage.now,
+            manager_gone_at: clock.read(stage.now),
         };
         let index = stage.truth.managers.len();
         stage.truth.managers.push(Accepter { id, messages: Vec::new() });
@@ -71,6 +83,7 @@ impl Manager {
             open: false,
             stopping: false,
             started_at: stage.now,
+            clock,
             log: Log::new(limits),
             answers: Answers::new(cap),
             nodes: Nodes::new(),
@@ -88,20 +101,54 @@ impl Manager {
     }
 
     /// Accepts a message. Returns its accept time.
-    pub(crate) fn push(&mut self, stage: &mut Stage, target: Target) -> u64 {
-        let now = stage.manager_now();
-        let users = target.users().len();
-        let mut message = target.message(self.index, self.log.newest() + 1);
-        let accepted = self.log.append(&mut message, target.api(), now);
+    pub(crate) fn push(&mut self, stage: &mut Stage, push: Push) -> u64 {
+        let now = self.now(stage);
+        let users = push.target.users().len();
+        let own = Id { manager: self.index, seq: self.log.newest() + 1 };
+        let mut message = push.target.message(push.content.unwrap_or(own), push.request);
+        let accepted = self.append(stage, &mut message, push);
         let chance = &mut stage.chance;
         let deadline = chance.one_in(5).then(|| now.mono + chance.between(10, 900) * MILLI);
         let waiter = (!chance.one_in(6)).then_some(accepted.seq);
         self.ledger.accepted(now.mono, users, deadline.filter(|_| waiter.is_some()), waiter.is_some());
-        stage.truth.managers[self.index].messages.push(Accepted { at: accepted.accepted_at, target });
-        stage.findings.counts.accepted += 1;
         self.answers.accept(accepted.seq, now.mono, users, deadline, waiter);
         self.settle(stage);
         accepted.accepted_at
+    }
+
+    fn append(&mut self, stage: &mut Stage, message: &mut Message, push: Push) -> log::Accepted {
+        let accepted = self.log.append(message, push.target.api(), self.now(stage));
+        let own = Id { manager: self.index, seq: accepted.seq };
+        let message_id = match &message.request_hash[..] {
+            [] => format!("{:016x}-{}", self.id, accepted.seq),
+            hash => hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        };
+        stage.truth.managers[self.index].messages.push(Accepted {
+            at: accepted.accepted_at,
+            real: stage.now,
+            target: push.target,
+            content: push.content.unwrap_or(own),
+            request: push.request,
+            message_id,
+        });
+        stage.findings.counts.accepted += 1;
+        accepted
+    }
+
+    /// Logs what a node handed up. Nobody waits for it.
+    pub(crate) fn hand_up(&mut self, stage: &mut Stage, mut control: Message) {
+        let Some(target) = handed_up(&control) else { return };
+        stage.findings.counts.handed_up += 1;
+        let now = self.now(stage);
+        let accepted = self.append(stage, &mut control, Push { target, content: None, request: None });
+        self.ledger.accepted(now.mono, 0, None, false);
+        self.answers.accept(accepted.seq, now.mono, 0, None, None);
+        self.settle(stage);
+    }
+
+    /// By its own clocks.
+    pub(crate) fn now(&self, stage: &Stage) -> push_manager::clock::Now {
+        push_manager::clock::Now { wall: self.clock.read(stage.now), mono: stage.now - BEGIN }
     }
 
     /// The other half of a link answered Hello.
@@ -122,11 +169,12 @@ impl Manager {
                 self.answers.lost(key, from, to);
             }
         }
+        self.answers.conflicts(&acked.conflicts);
         self.ledger.acked(key, acked.first, &acked.recipients, &acked.by_user);
         if self.answers.acked(key, acked.first, &acked.recipients, &acked.by_user) || !acked.lost.is_empty() {
             self.settle(stage);
         }
-        self.ledger.nothing_is_late(stage, stage.manager_now().mono);
+        self.ledger.nothing_is_late(stage, self.now(stage).mono);
     }
 
     /// A connection ended. Returns what that changed, and whether the link has to be tried again.
@@ -170,7 +218,7 @@ impl Manager {
 
     /// Answers what needs no more waiting, and looks again when that may change by itself.
     pub(crate) fn settle(&mut self, stage: &mut Stage) {
-        let now = stage.manager_now().mono;
+        let now = self.now(stage).mono;
         let ledger = &mut self.ledger;
         self.answers.advance(now, |Done { waiter, answer }| {
             debug_assert_eq!(waiter, answer.seq);
@@ -187,7 +235,7 @@ impl Manager {
     /// Time passed.
     pub(crate) fn on_time(&mut self, stage: &mut Stage) {
         self.settles_at = u64::MAX;
-        self.log.evict(stage.manager_now().mono);
+        self.log.evict(self.now(stage).mono);
         self.settle(stage);
     }
 }

@@ -5,10 +5,12 @@ use std::{pin::pin, sync::Arc};
 use connect_node::{
     ShardMetrics,
     inbox::Inbox,
-    ingest::{Ingest, Owner},
+    ingest::{Ingest, IngestSettings, Owner},
     key::Keys,
     position::Marks,
     shard::state::{Now, Shard, ShardSettings},
+    tickets::TicketKeys,
+    window::WindowLimits,
 };
 use tokio::sync::Notify;
 
@@ -18,9 +20,20 @@ use crate::{
     numbers::{Numbers, position_of},
     quotes::Quote,
     socket::Wire,
-    stage::{MILLI, SECOND, Stage},
+    stage::{Clock, MILLI, SECOND, Stage},
     truth::{Position, Target},
 };
+
+/// How long a record outlives its process.
+pub(crate) const LEASE: u64 = 1_500 * MILLI;
+
+/// What ingest has of a shard.
+type End = (Arc<Inbox>, Arc<Notify>);
+
+/// The fleet's.
+fn ticket_keys() -> TicketKeys {
+    TicketKeys::from_text("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap_or_default()
+}
 
 /// A shard and what its thread would have.
 #[derive(Debug)]
@@ -46,13 +59,14 @@ pub(crate) struct Node {
     pub(crate) instance: String,
     pub(crate) alive: bool,
     pub(crate) started_at: u64,
+    pub(crate) clock: Clock,
     /// Knows managers from the registry.
     pub(crate) dynamic: bool,
     pub(crate) registered: Vec<u64>,
     pub(crate) learned: Option<u64>,
     pub(crate) keys: Keys,
     /// One; naive: one for each shard.
-    pub(crate) ingests: Vec<Ingest>,
+    pub(crate) ingests: Vec<Arc<Ingest>>,
     pub(crate) numbers: Numbers,
     pub(crate) seats: Vec<Seat>,
     /// The link that speaks for each manager.
@@ -65,26 +79,39 @@ impl Node {
         let numbers = Numbers::new(&keys);
         let dynamic = !stage.chance.one_in(6);
         let name = format!("n{place}");
-        let seats: Vec<_> =
-            (0..stage.chance.between(1, 3)).map(|_| Seat::new(stage, &name, keys.clone())).collect();
-        let ends = || seats.iter().map(|seat| (Arc::clone(&seat.inbox), Arc::clone(&seat.wake)));
-        let own = (Arc::clone(&numbers.inbox), Arc::new(Notify::new()));
-        let ingests = if stage.is(Naive::ArrivalPerShard) {
-            let mut ingests: Vec<_> =
-                ends().map(|(inbox, wake)| Ingest::new(vec![inbox], vec![wake], dynamic)).collect();
-            let (inboxes, wakes) = ends().take(1).chain([own]).unzip();
-            ingests[0] = Ingest::new(inboxes, wakes, dynamic);
-            ingests
-        } else {
-            let (inboxes, wakes) = ends().chain([own]).unzip();
-            vec![Ingest::new(inboxes, wakes, dynamic)]
+        let settings = IngestSettings {
+            registry: dynamic,
+            lease: stage.chance.pick(&[LEASE, LEASE, 4 * SECOND]).unwrap_or(LEASE),
+            window: WindowLimits { bytes: 64 << 20, age: 120 * SECOND },
         };
+        let ends: Vec<End> = (0..stage.chance.between(1, 3)).map(|_| End::default()).collect();
+        let pairs = |ends: &[End]| -> (Vec<_>, Vec<_>) { ends.iter().cloned().unzip() };
+        let ingest = |ends: &[End]| {
+            let (inboxes, wakes) = pairs(ends);
+            Arc::new(Ingest::new(inboxes, wakes, keys.clone(), settings.clone()))
+        };
+        let own = (Arc::clone(&numbers.inbox), Arc::new(Notify::new()));
+        let ingests: Vec<_> = if stage.is(Naive::ArrivalPerShard) {
+            let first = ingest(&[ends[0].clone(), own]);
+            [first].into_iter().chain(ends[1..].iter().map(|end| ingest(std::slice::from_ref(end)))).collect()
+        } else {
+            vec![ingest(&[&ends[..], &[own]].concat())]
+        };
+        let seats = ends
+            .into_iter()
+            .enumerate()
+            .map(|(at, end)| {
+                let ingest = Arc::clone(ingests.get(at).unwrap_or(&ingests[0]));
+                Seat::new(stage, &name, keys.clone(), ingest, end)
+            })
+            .collect();
         Self {
             place,
             instance: format!("{name}.{serial}"),
             name,
             alive: true,
             started_at: stage.now,
+            clock: Clock::any(&mut stage.chance, stage.skew),
             dynamic,
             registered: Vec::new(),
             learned: None,
@@ -101,7 +128,7 @@ impl Node {
     }
 
     pub(crate) fn now(&self, stage: &Stage) -> Now {
-        Now { millis: (stage.now - self.started_at) / MILLI, micros: stage.now }
+        Now { millis: (stage.now - self.started_at) / MILLI, micros: self.clock.read(stage.now) }
     }
 
     /// Connections of this process that a message was placed in.
@@ -132,13 +159,13 @@ impl Node {
         let marks = self.seats[shard].shard.marks();
         let as_of = match stage.naive {
             Some(Naive::QuoteReceived) => return Quote { position: self.received(), ..told },
-            Some(Naive::AsOfOfLinked) => self.as_of_of_linked(marks, stage.now),
+            Some(Naive::AsOfOfLinked) => self.as_of_of_linked(marks, self.clock.read(stage.now)),
             Some(Naive::AsOfOfNewest) => {
                 let managers = told.position.0.iter();
                 let through = managers.filter_map(|(manager, _)| Some(marks.get(*manager)?.through)).max();
-                through.unwrap_or(stage.now)
+                through.unwrap_or(self.clock.read(stage.now))
             }
-            Some(Naive::AsOfWithoutMaximum) => marks.as_of(stage.now),
+            Some(Naive::AsOfWithoutMaximum) => marks.as_of(self.clock.read(stage.now)),
             _ => return told,
         };
         Quote { as_of: as_of / MILLI * MILLI, ..told }
@@ -157,24 +184,26 @@ impl Node {
 }
 
 impl Seat {
-    fn new(stage: &mut Stage, node: &str, keys: Keys) -> Self {
-        let inbox = Arc::new(Inbox::default());
+    fn new(stage: &mut Stage, node: &str, keys: Keys, ingest: Arc<Ingest>, (inbox, wake): End) -> Self {
         let chance = &mut stage.chance;
         let settings = ShardSettings {
             node_id: node.to_owned(),
             heartbeat: chance.between(1_000, 3_000),
             // Small ones are overrun by a client that refuses.
             outbox_bytes: if chance.one_in(4) { 400 } else { 1 << 20 },
+            ticket_keys: ticket_keys(),
         };
+        let seed = chance.number();
         let lag = match chance.below(6) {
             0 => 1_500 * MILLI,
             1 => 300 * MILLI,
             _ => 3 * MILLI,
         };
         Self {
-            shard: Shard::new(settings, keys, Arc::clone(&inbox), ShardMetrics::default()),
+            shard: Shard::new(settings, keys, ingest, Arc::clone(&inbox), ShardMetrics::default())
+                .seeded(seed),
             inbox,
-            wake: Arc::new(Notify::new()),
+            wake,
             clients: Vec::new(),
             lag,
             turns_at: u64::MAX,

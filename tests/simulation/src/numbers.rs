@@ -75,8 +75,8 @@ impl Numbers {
     }
 
     /// Whether a message may be kept from everybody: nobody can have been there when it was accepted.
-    pub(crate) fn is_before_clients(&self, accepted_at: u64) -> bool {
-        self.open_since.is_none_or(|open| accepted_at < open)
+    pub(crate) fn is_before_clients(&self, real: u64) -> bool {
+        self.open_since.is_none_or(|open| real < open)
     }
 
     /// A manager said where it starts.
@@ -86,28 +86,35 @@ impl Numbers {
         standing.confirmed = first - 1;
     }
 
-    /// Looks at what came in. Returns how many messages were placed in this inbox.
-    pub(crate) fn look(&mut self, stage: &mut Stage, node: &str) {
+    /// Looks at what came in. Returns up to where everything came before a hole, if one did.
+    pub(crate) fn look(&mut self, stage: &mut Stage, node: &str) -> Option<Position> {
         let mut taken = std::mem::take(&mut self.taken);
         self.inbox.take(&mut taken);
         for delivery in taken.deliveries.drain(..) {
             let placement = &delivery.placement;
             for index in &delivery.wanted {
                 let index = *index as usize;
-                self.arrive(placement.arrival(index), placement.batch().message(index).content, stage, node);
+                let message = placement.batch().message(index);
+                let id = match placement.manager() {
+                    Some(manager) => stage.truth.id_of(manager, message.seq),
+                    None => Id::of_content(message.content),
+                };
+                self.arrive(placement.arrival(index), id, stage, node);
             }
             placement.finish_shard();
         }
+        let hole = (!taken.holes.is_empty()).then(|| position_of(&taken.marks));
         self.taken = taken;
+        hole
     }
 
-    fn arrive(&mut self, arrival: u64, content: &[u8], stage: &mut Stage, node: &str) {
+    fn arrive(&mut self, arrival: u64, id: Option<Id>, stage: &mut Stage, node: &str) {
         if arrival <= self.newest_arrival {
             let newest = self.newest_arrival;
             stage.broken(Check::Arrivals, format!("{node} numbered {arrival} after {newest}"));
         }
         self.newest_arrival = arrival;
-        let id = Id::of_content(content).filter(|id| stage.truth.message(*id).is_some());
+        let id = id.filter(|id| stage.truth.message(*id).is_some());
         let Some(id) = id else {
             stage.broken(Check::Numbers, format!("{node} got a message that nobody accepted"));
             return;
@@ -133,7 +140,7 @@ impl Numbers {
         (next..end).find(|seq| {
             let lost = standing.gaps.iter().any(|(from, to)| (from..=to).contains(&seq));
             let accepted = stage.truth.message(Id { manager, seq: *seq });
-            !lost && !accepted.is_some_and(|accepted| self.is_before_clients(accepted.at))
+            !lost && !accepted.is_some_and(|accepted| self.is_before_clients(accepted.real))
         })
     }
 

@@ -63,7 +63,7 @@ fn never_back(stage: &mut Stage, client: &Client, quote: &Quote, who: &str) {
 fn as_of_is_covered(stage: &mut Stage, numbers: &Numbers, quote: &Quote, who: &str) {
     let mut uncovered = None;
     for (index, manager) in stage.truth.managers.iter().enumerate() {
-        let newest = manager.newest_at(quote.as_of);
+        let newest = manager.newest_at(quote.as_of.saturating_sub(stage.skew));
         let placed = quote.position.at(manager.id);
         if newest > placed && !numbers.is_exempt(manager.id) {
             uncovered = Some((Id { manager: index, seq: newest }, placed));

@@ -25,6 +25,34 @@ pub(crate) const SECOND: u64 = 1_000_000;
 /// When schedules begin, microseconds since 1970: any time far from 0.
 pub(crate) const BEGIN: u64 = 1_000_000 * SECOND;
 
+/// How far clocks of a fleet may be from the right time.
+const CLOCK_OFFSET: u64 = 3 * SECOND;
+
+/// A process's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Clock {
+    fast: u64,
+    slow: u64,
+}
+
+impl Clock {
+    /// Mostly right; always if `skew` is 0.
+    pub(crate) fn any(chance: &mut Chance, skew: u64) -> Self {
+        match chance.below(if skew == 0 { 1 } else { 10 }) {
+            _ if skew == 0 => Self::default(),
+            0 => Self { fast: chance.below(CLOCK_OFFSET), slow: 0 },
+            1 => Self { fast: 0, slow: chance.below(CLOCK_OFFSET) },
+            2 | 3 => Self { fast: chance.below(50 * MILLI), slow: 0 },
+            _ => Self::default(),
+        }
+    }
+
+    /// What it shows at a time.
+    pub(crate) fn read(self, now: u64) -> u64 {
+        now + self.fast - self.slow
+    }
+}
+
 /// A process, by its place among all there ever were of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Process {
@@ -123,6 +151,8 @@ pub(crate) struct Stage {
     pub(crate) now: u64,
     pub(crate) chance: Chance,
     pub(crate) naive: Option<Naive>,
+    /// How far clocks may be apart.
+    pub(crate) skew: u64,
     pub(crate) truth: Truth,
     pub(crate) findings: Findings,
     due: BinaryHeap<Reverse<Due>>,
@@ -131,10 +161,13 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(seed: u64, naive: Option<Naive>, story: bool) -> Self {
+        let mut chance = Chance::new(seed);
+        let skew = if chance.one_in(4) { 2 * CLOCK_OFFSET } else { 0 };
         Self {
             now: BEGIN,
-            chance: Chance::new(seed),
+            chance,
             naive,
+            skew,
             truth: Truth::default(),
             findings: Findings { story: story.then(Vec::new), ..Findings::default() },
             due: BinaryHeap::new(),
@@ -179,7 +212,4 @@ impl Stage {
         self.findings.tell(self.now - BEGIN, what);
     }
 
-    pub(crate) fn manager_now(&self) -> push_manager::clock::Now {
-        push_manager::clock::Now { wall: self.now, mono: self.now - BEGIN }
-    }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use push_manager::api::Api;
-use pushcast_proto::connectnode::v1::{Everyone, Message, UserIds, message};
+use prost::Message as _;
+use pushcast_proto::connectnode::v1::{Control, Everyone, Message, UserIds, control, message};
 
 /// Tenants, rooms and users there are. Few, so that they meet often; the same names in both tenants.
 pub(crate) const APPS: [&str; 2] = ["", "b"];
@@ -19,16 +20,24 @@ pub(crate) enum Target {
     Users { app: usize, users: Vec<usize> },
     App { app: usize },
     Everyone,
+    /// No push.
+    Control { app: usize, control: Control },
 }
 
 impl Target {
-    pub(crate) fn api(&self) -> Api {
+    /// `None` for a control.
+    pub(crate) fn api(&self) -> Option<Api> {
         match self {
-            Self::Room { .. } => Api::PushToRoom,
-            Self::User { .. } => Api::PushToUser,
-            Self::Users { .. } => Api::PushToUsers,
-            Self::App { .. } | Self::Everyone => Api::Broadcast,
+            Self::Room { .. } => Some(Api::PushToRoom),
+            Self::User { .. } => Some(Api::PushToUser),
+            Self::Users { .. } => Some(Api::PushToUsers),
+            Self::App { .. } | Self::Everyone => Some(Api::Broadcast),
+            Self::Control { .. } => None,
         }
+    }
+
+    pub(crate) fn is_control(&self) -> bool {
+        matches!(self, Self::Control { .. })
     }
 
     /// Users that are counted one by one.
@@ -38,7 +47,7 @@ impl Target {
 
     /// The message to be appended to a log. Its content says who it is, so that nothing that the product
     /// says of a message has to be believed.
-    pub(crate) fn message(&self, manager: usize, seq: u64) -> Message {
+    pub(crate) fn message(&self, content: Id, request: Option<u64>) -> Message {
         let (app, target) = match self {
             Self::Room { app, room } => (*app, message::Target::RoomId(ROOMS[*room].to_owned())),
             Self::User { app, user } => (*app, message::Target::UserId(USERS[*user].to_owned())),
@@ -48,13 +57,52 @@ impl Target {
             }
             Self::App { app } => (*app, message::Target::Everyone(Everyone { all_apps: false })),
             Self::Everyone => (0, message::Target::Everyone(Everyone { all_apps: true })),
+            Self::Control { app, control } => (*app, message::Target::Control(control.clone())),
         };
-        Message {
+        let is_control = self.is_control();
+        let content = if is_control { Bytes::new() } else { Bytes::from(content.to_string()) };
+        let mut message = Message {
             app: APPS[app].to_owned(),
             target: Some(target),
-            content: Bytes::from(Id { manager, seq }.to_string()),
+            content,
             ..Message::default()
+        };
+        if let Some(request) = request {
+            message.request_id = format!("q{request}");
+            message.request_key = key_of(request);
+            message.request_hash = hash_of(request, &message);
         }
+        message
+    }
+}
+
+/// 16 bytes that say which request it is.
+fn key_of(request: u64) -> Bytes {
+    Bytes::from([request.to_le_bytes(), [b'k'; 8]].concat())
+}
+
+/// 16 bytes that are the same for a retry and for nothing else.
+fn hash_of(request: u64, message: &Message) -> Bytes {
+    let parts = Message { request_key: Bytes::new(), request_hash: Bytes::new(), ..message.clone() };
+    let mut sum = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in parts.encode_to_vec() {
+        sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    Bytes::from([request.to_le_bytes(), sum.to_le_bytes()].concat())
+}
+
+/// What a control that a node handed up does.
+pub(crate) fn handed_up(message: &Message) -> Option<Target> {
+    let Some(message::Target::Control(control)) = &message.target else { return None };
+    let app = APPS.iter().position(|app| *app == message.app)?;
+    Some(Target::Control { app, control: control.clone() })
+}
+
+/// The generation and nonce of a claim.
+pub(crate) fn claim_of(control: &Control) -> Option<(u64, u64)> {
+    match &control.action {
+        Some(control::Action::Claim(claim)) => Some((claim.generation, claim.nonce)),
+        _ => None,
     }
 }
 
@@ -81,8 +129,16 @@ impl Id {
 /// A message that was accepted.
 #[derive(Debug)]
 pub(crate) struct Accepted {
+    /// By its manager's clock.
     pub(crate) at: u64,
+    /// When it really was.
+    pub(crate) real: u64,
     pub(crate) target: Target,
+    /// What its content names: itself, or what it repeats.
+    pub(crate) content: Id,
+    pub(crate) request: Option<u64>,
+    /// What the product says of it.
+    pub(crate) message_id: String,
 }
 
 /// All there is to know of one manager's messages.
@@ -111,6 +167,12 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
+    /// The message with this identity.
+    pub(crate) fn id_of(&self, manager: u64, seq: u64) -> Option<Id> {
+        let manager = self.managers.iter().position(|accepter| accepter.id == manager)?;
+        Some(Id { manager, seq })
+    }
+
     pub(crate) fn message(&self, id: Id) -> Option<&Accepted> {
         self.managers.get(id.manager)?.messages.get(usize::try_from(id.seq.checked_sub(1)?).ok()?)
     }

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
-use pushcast_common::settings::{Addr, bind};
+use pushcast_common::settings::{Addr, BindError, bind};
 
 use super::{
     super::output::{Misuse, with_tip},
@@ -36,6 +36,20 @@ pub(super) struct NodeAddresses {
     pub(super) id: String,
     pub(super) ws: SocketAddr,
     pub(super) grpc: SocketAddr,
+    pub(super) http: SocketAddr,
+}
+
+impl NodeAddresses {
+    /// Binds them anew, for a node that has been stopped.
+    pub(super) fn bind(&self) -> Result<connect_node::Listeners, BindError> {
+        let at = |addr: SocketAddr| bind("--ws-addr", &same(addr));
+        Ok(connect_node::Listeners { ws: at(self.ws)?, grpc: at(self.grpc)?, http: at(self.http)? })
+    }
+}
+
+/// An address that is bound, as a setting.
+pub(super) fn same(addr: SocketAddr) -> Addr {
+    Addr { host: addr.ip().to_string(), port: addr.port() }
 }
 
 impl Sockets {
@@ -103,7 +117,12 @@ impl Binder {
 
 fn node_addresses((index, node): (usize, &connect_node::Listeners)) -> io::Result<NodeAddresses> {
     let id = format!("n{}", index + 1);
-    Ok(NodeAddresses { id, ws: node.ws.local_addr()?, grpc: node.grpc.local_addr()? })
+    Ok(NodeAddresses {
+        id,
+        ws: node.ws.local_addr()?,
+        grpc: node.grpc.local_addr()?,
+        http: node.http.local_addr()?,
+    })
 }
 
 fn loopback(flag: &'static str, text: &str) -> anyhow::Result<Addr> {

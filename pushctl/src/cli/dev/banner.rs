@@ -62,6 +62,7 @@ mod tests {
             id: "n1".to_owned(),
             ws: "127.0.0.1:8000".parse().unwrap(),
             grpc: "127.0.0.1:8001".parse().unwrap(),
+            http: "127.0.0.1:8002".parse().unwrap(),
         };
         Addresses { grpc: "127.0.0.1:9000".parse().unwrap(), http: http.parse().unwrap(), nodes: vec![node] }
     }

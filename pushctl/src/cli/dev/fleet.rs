@@ -1,6 +1,6 @@
 //! One manager and its nodes as tasks of this process, found through a registry in memory.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use push_manager::{Extras, trace::Tracer};
@@ -9,7 +9,7 @@ use pushcast_common::{
     shutdown::Shutdown,
 };
 use tokio::{
-    sync::watch,
+    sync::oneshot,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -17,14 +17,13 @@ use tokio::{
 use super::{
     addresses::{Addresses, Sockets},
     feed::Feed,
-    observer, page,
+    nodes::Keeper,
+    observer::Observer,
+    page,
 };
 
 /// Pushes a second that the page is told of one by one; more cannot be followed by eye.
 const TRACED_PER_SECOND: u64 = 40;
-
-/// Clients of a stopping node are sent away over this time; there are not many, and somebody waits.
-const DRAIN_SPREAD: Duration = Duration::from_millis(300);
 
 /// Nothing outside this process has to answer, so it is up at once or not at all.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -40,7 +39,7 @@ pub(super) struct Fleet {
     tasks: JoinSet<anyhow::Result<()>>,
     /// The nodes go first, so that the manager sees everything acknowledged.
     manager_stop: Shutdown,
-    nodes_left: watch::Receiver<usize>,
+    nodes_gone: oneshot::Receiver<()>,
 }
 
 impl Fleet {
@@ -50,10 +49,19 @@ impl Fleet {
         let registry = Registry::memory();
         let mut tasks = JoinSet::new();
 
+        let (keeper, nodes) = Keeper::start(&addresses.nodes, nodes, registry.clone());
+        let (all_gone, nodes_gone) = oneshot::channel();
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            // Told by being dropped.
+            let _all_gone = all_gone;
+            keeper.run(stop).await
+        });
+
         let tracer = Tracer::new(TRACED_PER_SECOND);
         let feed = Feed::default();
-        let observer = observer::Observer::new(&addresses, tracer.clone(), feed.clone())?;
-        let pages = page::router(feed, shutdown.clone());
+        let observer = Observer::new(&addresses, nodes.clone(), tracer.clone(), feed.clone())?;
+        let pages = page::router(feed, nodes, shutdown.clone());
         let extras = Extras { pages, local_pages_only: true, tracer: Some(tracer) };
         let manager_stop = Shutdown::new();
         let (config, stop, shared) =
@@ -65,25 +73,7 @@ impl Fleet {
             observer.run().await;
             Ok(())
         });
-
-        let (left, nodes_left) = watch::channel(nodes.len());
-        let left = Arc::new(left);
-        for (listeners, address) in nodes.into_iter().zip(&addresses.nodes) {
-            let config = connect_node::Config {
-                node_id: Some(address.id.clone()),
-                drain_spread: DRAIN_SPREAD,
-                local_pages_only: true,
-                ..connect_node::Config::local()
-            };
-            let (id, left) = (address.id.clone(), Arc::clone(&left));
-            let running = connect_node::run(config, listeners, registry.clone(), shutdown.clone());
-            tasks.spawn(async move {
-                let ended = running.await.with_context(|| format!("node {id}"));
-                left.send_modify(|left| *left -= 1);
-                ended
-            });
-        }
-        Ok(Self { addresses, registry, tasks, manager_stop, nodes_left })
+        Ok(Self { addresses, registry, tasks, manager_stop, nodes_gone })
     }
 
     pub(super) fn addresses(&self) -> &Addresses {
@@ -118,8 +108,7 @@ impl Fleet {
     /// Waits for the nodes to drain, stops the manager, and ends what is left. A second signal does not wait.
     pub(super) async fn end(mut self, shutdown: &Shutdown) {
         let orderly = async {
-            // An error says that all nodes have ended.
-            let _ended = self.nodes_left.wait_for(|left| *left == 0).await;
+            let _dropped = (&mut self.nodes_gone).await;
             self.manager_stop.begin();
             // The observer never ends by itself.
             while self.tasks.len() > 1 {

@@ -4,8 +4,10 @@ mod addresses;
 mod banner;
 mod feed;
 mod fleet;
+mod nodes;
 mod observer;
 mod page;
+mod seat;
 
 use clap::Args;
 use pushcast_common::{shutdown, telemetry};

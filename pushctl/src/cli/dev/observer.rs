@@ -6,8 +6,11 @@ use std::{collections::HashMap, time::Duration};
 use futures::future::join_all;
 use push_manager::trace::{Traced, TracedTarget, Tracer};
 use pushcast_common::telemetry;
-use pushcast_proto::connectnode::v1::{
-    Connection, QueryRequest, connect_node_service_client::ConnectNodeServiceClient, query_request::About,
+use pushcast_proto::{
+    connectnode::v1::{
+        Connection, QueryRequest, connect_node_service_client::ConnectNodeServiceClient, query_request::About,
+    },
+    pushmanager::v1::Node,
 };
 use pushctl::{
     figures::{Figures, Sample},
@@ -20,7 +23,12 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-use super::{addresses::Addresses, banner, feed::Feed};
+use super::{
+    addresses::{Addresses, NodeAddresses},
+    banner,
+    feed::Feed,
+    nodes::{Nodes, Standing},
+};
 
 /// How often the fleet is looked at while a page is open: what somebody does shows at once.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -41,19 +49,25 @@ pub(super) struct Observer {
     feed: Feed,
     tracer: Tracer,
     addresses: Addresses,
+    standings: Nodes,
     manager: PushClient,
     nodes: HashMap<String, ConnectNodeServiceClient<Channel>>,
 }
 
 impl Observer {
-    pub(super) fn new(addresses: &Addresses, tracer: Tracer, feed: Feed) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        addresses: &Addresses,
+        standings: Nodes,
+        tracer: Tracer,
+        feed: Feed,
+    ) -> anyhow::Result<Self> {
         let mut nodes = HashMap::new();
         for node in &addresses.nodes {
             let channel = Endpoint::from_shared(format!("http://{}", node.grpc))?.connect_lazy();
             nodes.insert(node.id.clone(), ConnectNodeServiceClient::new(channel));
         }
         let manager = PushClient::new(&addresses.grpc.to_string())?;
-        Ok(Self { feed, tracer, addresses: addresses.clone(), manager, nodes })
+        Ok(Self { feed, tracer, addresses: addresses.clone(), standings, manager, nodes })
     }
 
     /// Never returns; drop it at the end. Looks at nothing while nobody watches.
@@ -72,6 +86,9 @@ impl Observer {
                         // The manager has ended, and with it all there is to watch.
                         Err(RecvError::Closed) => return std::future::pending().await,
                     },
+                    () = watch.standings.changed() => {
+                        watch.look().await;
+                    }
                     _ = looks.tick() => {
                         watch.look().await;
                         n_looks = n_looks.wrapping_add(1);
@@ -89,6 +106,7 @@ impl Observer {
 struct Watch<'a> {
     observer: &'a Observer,
     feed: &'a Feed,
+    standings: Nodes,
     traced: broadcast::Receiver<Traced>,
     /// The newest push that was told of or counted as skipped.
     known_up_to: u64,
@@ -106,6 +124,7 @@ impl<'a> Watch<'a> {
         let mut watch = Self {
             observer,
             feed: &observer.feed,
+            standings: observer.standings.clone(),
             traced,
             known_up_to: u64::MAX,
             skipped: 0,
@@ -154,26 +173,19 @@ impl<'a> Watch<'a> {
     /// Tells of the fleet as it is now; returns the newest seq. A manager that is stopping does not answer; pages
     /// then learn that from their feed ending.
     async fn look(&mut self) -> Option<u64> {
+        let standings = self.standings.standings();
         let listed = self.observer.manager.nodes().await.ok()?;
-        let people: HashMap<String, Vec<Connection>> =
+        let mut people: HashMap<String, Vec<Connection>> =
             join_all(self.observer.nodes.iter().map(sample)).await.into_iter().collect();
-        let none = Vec::new();
-        let nodes: Vec<Value> = listed
+        let nodes: Vec<Value> = self
+            .observer
+            .addresses
             .nodes
             .iter()
-            .map(|node| {
-                let people = people.get(&node.node_id).unwrap_or(&none);
-                json!({
-                    "node_id": node.node_id,
-                    "ws_url": node.ws_url,
-                    "state": node.state,
-                    "link": node.link,
-                    "lag": node.lag,
-                    "connections": node.connections,
-                    "rooms": node.rooms,
-                    "users": node.users,
-                    "people": people.iter().map(person).collect::<Vec<_>>(),
-                })
+            .zip(standings)
+            .map(|(address, standing)| {
+                let listed = listed.nodes.iter().find(|node| node.node_id == address.id);
+                node(address, standing, listed, &people.remove(&address.id).unwrap_or_default())
             })
             .collect();
         self.feed.tell_fleet(&json!({
@@ -244,6 +256,31 @@ async fn sample((id, client): (&String, &ConnectNodeServiceClient<Channel>)) -> 
     let answer = timeout(ANSWER_WITHIN, client.query(request)).await;
     let matches = answer.ok().and_then(Result::ok).map(|answer| answer.into_inner().matches);
     (id.clone(), matches.unwrap_or_default())
+}
+
+/// A node as the manager lists it, if it does, and as those who look after it know it.
+fn node(address: &NodeAddresses, standing: Standing, listed: Option<&Node>, people: &[Connection]) -> Value {
+    let link = listed.map_or("none", |node| &node.link);
+    let listed_state = listed.map_or("", |node| &node.state);
+    let state = match standing {
+        Standing::Stopped => "stopped",
+        Standing::Draining => "draining",
+        // The record that a killed predecessor left says otherwise.
+        Standing::Up if link != "linked" => "starting",
+        Standing::Up => listed_state,
+    };
+    let listed = listed.cloned().unwrap_or_default();
+    json!({
+        "node_id": address.id,
+        "ws_url": format!("ws://{}/ws", address.ws),
+        "state": state,
+        "link": link,
+        "lag": listed.lag,
+        "connections": listed.connections,
+        "rooms": listed.rooms,
+        "users": listed.users,
+        "people": people.iter().map(person).collect::<Vec<_>>(),
+    })
 }
 
 fn person(connection: &Connection) -> Value {

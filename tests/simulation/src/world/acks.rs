@@ -81,7 +81,7 @@ impl World {
         link.half.next_ack = ack.first_seq + ack.recipients.len() as u64;
         for (seq, told) in (ack.first_seq..).zip(&ack.recipients) {
             let Some(accepted) = stage.truth.message(Id { manager, seq }) else { continue };
-            if node.numbers.is_before_clients(accepted.at) {
+            if accepted.target.is_control() || node.numbers.is_before_clients(accepted.real) {
                 continue;
             }
             let placed = node.recipients(id, seq, &accepted.target);
@@ -105,7 +105,7 @@ impl World {
         let link = &self.links[index];
         let node = &self.nodes[link.node];
         let Some(owner) = link.half.owner.filter(|_| link.node_up && node.alive) else { return };
-        match link_state::heartbeat(owner, node.ingest(), self.stage.now) {
+        match link_state::heartbeat(owner, node.ingest(), node.clock.read(self.stage.now)) {
             Ok(beat) => {
                 self.was_woken(index, owner);
                 self.send_up(index, beat);

@@ -8,7 +8,7 @@ use crate::{
     client::Client,
     findings::Check,
     node::Node,
-    stage::{SECOND, Stage},
+    stage::{BEGIN, SECOND, Stage},
     truth::Id,
 };
 
@@ -55,9 +55,12 @@ impl World {
         if !node.dynamic && self.managers.iter().any(|manager| !manager.alive) {
             return;
         }
+        // It is told by the managers' clocks.
+        let clocks = self.managers.iter().map(|manager| manager.clock).chain([node.clock]);
+        let slowest = clocks.map(|clock| BEGIN.saturating_sub(clock.read(BEGIN))).max().unwrap_or(0);
         for seat in &node.seats {
-            let as_of = seat.shard.marks().as_of(self.stage.now);
-            if as_of + FRESH < self.stage.now {
+            let as_of = seat.shard.marks().as_of(node.clock.read(self.stage.now));
+            if as_of + FRESH + slowest < self.stage.now {
                 let late = (self.stage.now - as_of) / SECOND;
                 let what = format!("as_of of {} is {late} s old", node.name);
                 self.stage.broken(Check::Progress, what);
@@ -129,7 +132,7 @@ fn check_what_it_missed(stage: &mut Stage, node: &Node, client: &Client) {
         let manager = stage.truth.managers[id.manager].id;
         let Some(message) = stage.truth.message(*id) else { continue };
         if got.contains(id)
-            || node.numbers.is_before_clients(message.at)
+            || node.numbers.is_before_clients(message.real)
             || !client.wants(manager, id.seq, &message.target)
         {
             continue;

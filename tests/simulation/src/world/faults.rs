@@ -2,10 +2,10 @@
 //! everything. After it all heals in time.
 
 use super::World;
-use crate::stage::{Event, MILLI, Process, SECOND, Side};
+use crate::{node::LEASE, stage::{Event, MILLI, Process, SECOND, Side}};
 
-/// How long a record outlives its process: one lease.
-const LEASE: u64 = 1_500 * MILLI;
+
+
 
 impl World {
     pub(super) fn fault(&mut self) {

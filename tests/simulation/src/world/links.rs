@@ -156,7 +156,7 @@ impl World {
         let node = &mut self.nodes[link.node];
         if let Some(owner) = link.half.owner.filter(|_| node.alive) {
             for ingest in &node.ingests {
-                ingest.link_down(owner, self.stage.now);
+                ingest.link_down(owner, node.clock.read(self.stage.now));
             }
             let id = self.managers[link.manager].id;
             let standing = node.numbers.standing(id);

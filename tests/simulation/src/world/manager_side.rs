@@ -45,8 +45,10 @@ impl World {
             if !me.alive || !self.links[index].manager_up {
                 return;
             }
+            let me_now = me.now(&self.stage);
             let Some(peer) = me.peers.get_mut(&key).filter(|peer| peer.link == Some(index)) else { return };
-            match peer.state.next_frame(&mut me.log, &me.identity, self.stage.manager_now()) {
+            let now = me_now;
+            match peer.state.next_frame(&mut me.log, &me.identity, now) {
                 Next::Frame(frame) => {
                     match &frame {
                         Frame::Gap(_) => self.stage.findings.counts.gaps += 1,
@@ -73,6 +75,7 @@ impl World {
     pub(super) fn manager_hears(&mut self, index: usize, mut frame: LinkResponse) {
         let (manager, key) = (self.links[index].manager, self.links[index].key);
         let me = &mut self.managers[manager];
+        let now = me.now(&self.stage);
         let Some(peer) = me.peers.get_mut(&key).filter(|peer| me.alive && peer.link == Some(index)) else {
             return;
         };
@@ -87,12 +90,17 @@ impl World {
                 *after = peer.state.sent().max(*after);
             }
         }
-        match peer.state.received(frame, &me.log) {
+        match peer.state.received(frame, &me.log, now) {
             Ok(Heard::Nothing) => {}
             Ok(Heard::Started(started)) => {
                 me.started(&mut self.stage, key, &started);
                 self.pump_soon(index);
                 self.may_take_pushes(manager);
+            }
+            Ok(Heard::HandedUp(_)) if peer.state.is_closing() => {}
+            Ok(Heard::HandedUp(control)) => {
+                me.hand_up(&mut self.stage, control);
+                self.pump_all(manager);
             }
             Ok(Heard::Acked(acked)) => {
                 me.acked(&mut self.stage, key, &acked);

@@ -115,7 +115,8 @@ impl World {
         manager.learned = Some(news.version);
         let others: Vec<u64> = news.managers.iter().copied().filter(|id| *id != manager.id).collect();
         if manager.identity.managers.iter().any(|before| !others.contains(before)) {
-            manager.identity.manager_gone_at = self.stage.now;
+            let gone_at = manager.clock.read(self.stage.now);
+            manager.identity.manager_gone_at = manager.identity.manager_gone_at.max(gone_at);
         }
         manager.identity.managers = others;
         let changes = manager.nodes.apply(&news.nodes);
@@ -147,9 +148,14 @@ impl World {
             managers.extend(node.registered.iter().filter(|id| !news.managers.contains(id)));
         }
         for ingest in &node.ingests {
-            ingest.set_registered(&managers);
+            if first {
+                ingest.watches_since(node.clock.read(self.stage.now));
+            }
+            ingest.set_registered(&managers, node.clock.read(self.stage.now));
         }
         node.registered = managers;
+        // It may find a hole.
+        self.look(index);
         self.note_knowledge_of_all(index);
     }
 
@@ -188,7 +194,7 @@ impl World {
         let waited = self.stage.now >= node.started_at + SECOND;
         if waited || (node.dynamic && filled(true)) || (!node.dynamic && filled(false)) {
             for ingest in &node.ingests {
-                ingest.open(self.stage.now);
+                ingest.open(node.clock.read(self.stage.now));
             }
             node.numbers.open_since = Some(self.stage.now);
             if node.learned.is_some() || !node.dynamic {

@@ -18,7 +18,7 @@ mod shards;
 
 use crate::{
     findings::{Findings, Report},
-    manager::Manager,
+    manager::{Manager, Push},
     naive::Naive,
     node::Node,
     pipe::Link,
@@ -141,7 +141,8 @@ impl World {
                 break;
             }
             let target = self.target();
-            let accepted_at = self.managers[manager].push(&mut self.stage, target);
+            let push = Push { target, content: None, request: None };
+            let accepted_at = self.managers[manager].push(&mut self.stage, push);
             self.nobody_claimed(manager, accepted_at);
         }
         self.pump_all(manager);
@@ -154,7 +155,7 @@ impl World {
         let id = self.managers[manager].id;
         for node in self.nodes.iter_mut().filter(|node| node.alive) {
             node.note_knowledge(id, self.stage.now);
-            let claimed = node.numbers.claimed;
+            let claimed = node.numbers.claimed.saturating_sub(self.stage.skew);
             if accepted_at <= claimed && !node.numbers.is_exempt(id) {
                 let what =
                     format!("{} quoted as_of {claimed}, now m{manager} accepts at {accepted_at}", node.name);

@@ -60,7 +60,7 @@ impl World {
                     self.stage.within(0, 20 * MILLI, Event::Alone { node, batch });
                 }
                 // Progress is as if they were placed.
-                self.nodes[node].ingest().gap(owner, last).is_ok()
+                self.nodes[node].ingest().gap(owner, last, self.stage.now).is_ok()
             }
             _ => false,
         }
@@ -100,7 +100,7 @@ impl World {
             let who = Me { node_id: &me.name, instance: &me.instance };
             let state = &mut link.half.shard_states[shard].0;
             // What it answers nobody hears.
-            let _outcome = state.on_frame(frame, &me.ingests[shard], &me.keys, who, self.stage.now);
+            let _outcome = state.on_frame(frame, &me.ingests[shard], &me.keys, who, me.clock.read(self.stage.now));
             self.look(self.links[index].node);
         }
     }

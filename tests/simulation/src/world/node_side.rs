@@ -41,7 +41,7 @@ impl World {
         let me = &self.nodes[node];
         let who = Me { node_id: &me.name, instance: &me.instance };
         let half = &mut self.links[index].half;
-        match half.state.on_frame(frame, me.ingest(), &me.keys, who, self.stage.now) {
+        match half.state.on_frame(frame, me.ingest(), &me.keys, who, me.clock.read(self.stage.now)) {
             Ok(outcome) => self.outcome(index, outcome, &said),
             Err(LinkError::Ingest(IngestError::Superseded)) => {
                 if let Some(batch) = batch.filter(|_| self.stage.is(Naive::NoOwner)) {

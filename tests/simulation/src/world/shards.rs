@@ -19,7 +19,14 @@ impl World {
     /// woken will turn.
     pub(super) fn look(&mut self, node: usize) {
         let me = &mut self.nodes[node];
-        me.numbers.look(&mut self.stage, &me.name);
+        if let Some(hole) = me.numbers.look(&mut self.stage, &me.name) {
+            self.stage.findings.counts.holes += 1;
+            let clients = me.seats.iter_mut().flat_map(|seat| &mut seat.clients);
+            for client in clients.filter(|client| client.from.is_some() && client.is_open()) {
+                client.held.get_or_insert_with(|| hole.clone());
+                client.held_at = self.stage.now;
+            }
+        }
         for shard in 0..self.nodes[node].seats.len() {
             if self.nodes[node].seats[shard].take_wake() {
                 self.turn_soon(node, shard);
@@ -48,12 +55,14 @@ impl World {
         let seat = &mut me.seats[shard];
         seat.turns_at = u64::MAX;
         let delivers = !seat.flushing;
+        let mut replaying = false;
         if delivers {
             seat.shard.deliver(now);
+            replaying = seat.shard.replay(now);
         }
         let budget = if self.stage.chance.one_in(4) { 1 } else { 256 };
         seat.flushing = seat.shard.flush(budget, now);
-        if seat.flushing {
+        if seat.flushing || replaying {
             self.turn_soon(node, shard);
         } else {
             seat.shard.end_turn();
@@ -78,8 +87,9 @@ impl World {
             }
         }
         if self.stage.chance.one_in(8) {
-            for ingest in &self.nodes[node].ingests {
-                ingest.expire(self.stage.now, 120_000 * MILLI);
+            let me = &self.nodes[node];
+            for ingest in &me.ingests {
+                ingest.expire(me.clock.read(self.stage.now));
             }
             if !self.nodes[node].dynamic {
                 self.note_knowledge_of_all(node);
@@ -130,6 +140,7 @@ impl World {
 
     fn read_frame(&mut self, node: usize, shard: usize, index: usize, frame: Option<Frame>, who: &str) {
         match frame {
+            Some(Frame::Ticket(_)) => {}
             Some(Frame::Push(push)) => {
                 let client = &mut self.nodes[node].seats[shard].clients[index];
                 match identify(&self.stage, client, &push) {
@@ -177,10 +188,10 @@ impl World {
             self.read(node, shard, index);
             let seat = &self.nodes[node].seats[shard];
             let client = &seat.clients[index];
-            if client.from.is_none() || !client.is_open() || client.socket.refuses() {
+            if client.from.is_none() || !client.is_open() || client.held.is_some() || client.socket.refuses() {
                 continue;
             }
-            let as_of = seat.shard.marks().as_of(self.stage.now) / MILLI * MILLI;
+            let as_of = seat.shard.marks().as_of(self.nodes[node].clock.read(self.stage.now)) / MILLI * MILLI;
             let quote = self.nodes[node].quote(&self.stage, shard, Quote { position: seat.placed(), as_of });
             let Node { seats, numbers, .. } = &mut self.nodes[node];
             let client = &mut seats[shard].clients[index];
@@ -193,17 +204,22 @@ impl World {
 /// Which message a push frame is, if it says of it what is so.
 fn identify(stage: &Stage, client: &Client, push: &Push) -> Result<Id, String> {
     let content = if push.text.is_empty() { &push.content[..] } else { push.text.as_bytes() };
-    let id = Id::of_content(content).ok_or_else(|| format!("an unknown content: {push:?}"))?;
+    let content = Id::of_content(content).ok_or_else(|| format!("an unknown content: {push:?}"))?;
+    let id = match u64::from_str_radix(&push.manager, 16) {
+        Ok(manager) => stage.truth.id_of(manager, push.seq).ok_or_else(|| format!("nobody's {push:?}"))?,
+        Err(_) => content,
+    };
     let accepted = stage.truth.message(id).ok_or_else(|| format!("{id}, which nobody accepted"))?;
-    let manager = format!("{:016x}", stage.truth.managers[id.manager].id);
+    if accepted.content != content {
+        return Err(format!("{id} with the content of {content}"));
+    }
     let (room, user) = match &accepted.target {
         Target::Room { room, .. } => (ROOMS[*room], ""),
         Target::User { .. } | Target::Users { .. } => ("", USERS[client.user]),
-        Target::App { .. } | Target::Everyone => ("", ""),
+        Target::App { .. } | Target::Everyone | Target::Control { .. } => ("", ""),
     };
     let naive = stage.naive.is_some() && push.manager.is_empty();
-    let same = (push.manager.as_str(), push.seq) == (manager.as_str(), id.seq)
-        && push.message_id == format!("{manager}-{}", id.seq);
+    let same = push.message_id == accepted.message_id;
     debug_assert!(client.app < APPS.len());
     if (same || naive) && (push.room_id.as_str(), push.user_id.as_str()) == (room, user) {
         Ok(id)
