@@ -19,6 +19,9 @@ struct Args {
     /// The short forms that `make test` plays
     #[arg(long)]
     short: bool,
+    /// Everything known of every scenario, with where the logs are if CHAOS_KEEP_LOGS is set
+    #[arg(long)]
+    details: bool,
 }
 
 #[tokio::main]
@@ -31,7 +34,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     for name in &names {
         let report = play(name, How { full: !args.short, seed }).await;
         if report.broken().is_empty() {
-            println!("{report}");
+            println!("{}", if args.details { report.details() } else { report.to_string() });
         } else {
             broken += 1;
             println!("BROKEN {}", report.details());

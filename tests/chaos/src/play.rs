@@ -126,7 +126,7 @@ impl Play {
             took: self.began.elapsed(),
             logs: None,
         };
-        if !report.broken().is_empty() {
+        if !report.broken().is_empty() || std::env::var_os("CHAOS_KEEP_LOGS").is_some() {
             report.logs = Some(self.stage.keep_logs().await);
         }
         report
