@@ -32,6 +32,7 @@ scenarios! {
     killed_managers "kill-manager"
     frozen_nodes "freeze-node"
     bad_links "link"
+    a_narrow_link "link-throttled"
     etcd_away "etcd-down"
     etcd_without_data "etcd-wiped"
     a_slow_etcd "etcd-slow"

@@ -8,7 +8,7 @@ use crate::{
     report::{Report, Unrecovered},
 };
 
-/// Cut, slow, half open and narrow, one after the other.
+/// Cut, slow and half open, one after the other.
 pub(super) async fn bad(how: How) -> Report {
     let play = Play::begin("link", &how.size(), &[]).await;
     let line = &play.stage.nodes[0].line;
@@ -28,6 +28,13 @@ pub(super) async fn bad(how: How) -> Report {
     line.cut();
     line.heal();
     play.on(how.pick(500, 3_000)).await;
+    play.finish(Unrecovered::None).await
+}
+
+/// Too narrow for what is pushed: the node falls behind, and catches up.
+pub(super) async fn throttled(how: How) -> Report {
+    let play = Play::begin("link-throttled", &how.size(), &[]).await;
+    let line = &play.stage.nodes[0].line;
     // The short form pushes little: a line as narrow for it.
     line.throttle(how.pick(12 << 10, 64 << 10));
     play.on(how.pick(3_000, 10_000)).await;

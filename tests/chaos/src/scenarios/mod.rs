@@ -38,11 +38,12 @@ impl How {
 }
 
 /// All names, in the order in which they are played.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "kill-node",
     "kill-manager",
     "freeze-node",
     "link",
+    "link-throttled",
     "etcd-down",
     "etcd-wiped",
     "etcd-slow",
@@ -64,6 +65,7 @@ pub async fn play(name: &str, how: How) -> Report {
         "kill-manager" => managers::killed(how).await,
         "freeze-node" => nodes::frozen(how).await,
         "link" => links::bad(how).await,
+        "link-throttled" => links::throttled(how).await,
         "etcd-down" => etcd::down(how).await,
         "etcd-wiped" => etcd::wiped(how).await,
         "etcd-slow" => etcd::slow(how).await,
