@@ -55,7 +55,7 @@ impl Ingest {
 
     /// Whether a client with this floor, in these rooms, with a ticket of `issued_at`, can be made whole here. To be
     /// asked once the shard's interest covers `keys`.
-    pub(crate) fn missing(&self, floor: &Floor, keys: &[Key], issued_at: u64) -> Option<Missing> {
+    pub(crate) fn missing(&self, floor: &Floor, keys: &[Key], issued_at: u64, now: u64) -> Option<Missing> {
         let inner = self.lock();
         let since = &inner.completeness;
         let limit = floor.as_of().saturating_sub(since.allowance());
@@ -71,8 +71,8 @@ impl Ingest {
             let state = inner.managers.get(&manager).filter(|state| state.received.is_some());
             state.is_none_or(|state| state.whole_from <= seq.saturating_add(1))
         };
-        let filled = inner.managers.values().all(|state| state.is_filled() || !self.expects(state));
-        if limit < since.messages_since() || !filled || !floor.position().all(whole) {
+        let ahead = inner.managers.values().any(|state| self.expects(state) && state.may_be_ahead(now));
+        if limit < since.messages_since() || ahead || !floor.position().all(whole) {
             return Some(Missing::Incomplete);
         }
         if issued_at.saturating_sub(since.allowance()) < since.controls_since() {

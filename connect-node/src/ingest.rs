@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use pushcast_proto::connectnode::v1::{Ack, Fill, Heartbeat, Hello, control};
+use pushcast_proto::connectnode::v1::{Ack, Fill, HandUp, Heartbeat, Hello, control};
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -51,13 +51,6 @@ pub struct Owner {
     /// The manager.
     pub manager: u64,
     token: u64,
-}
-
-impl Owner {
-    /// Tells the links of this process apart.
-    pub(crate) fn token(&self) -> u64 {
-        self.token
-    }
 }
 
 /// Why ingest takes nothing from a link; the link has to end.
@@ -376,7 +369,10 @@ impl Ingest {
             }
         }
         for manager in &beat.managers {
-            inner.managers.entry(*manager).or_default().named_by.insert(owner.manager);
+            let state = inner.managers.entry(*manager).or_default();
+            if state.named_by.insert(owner.manager) && !state.registered {
+                state.known_at = now;
+            }
         }
         self.expect_all(&inner);
         Ok(())
@@ -419,7 +415,7 @@ impl Ingest {
         for manager in registered {
             let state = inner.managers.entry(*manager).or_default();
             if !std::mem::replace(&mut state.registered, true) {
-                state.registered_at = now;
+                state.known_at = now;
             }
         }
         for (_, state) in
@@ -457,6 +453,11 @@ impl Ingest {
             stays
         });
         self.expect_all(&inner);
+    }
+
+    /// The next control for the link to hand up, if there is one.
+    pub fn next_hand_up(&self, owner: Owner, now: u64) -> Option<HandUp> {
+        self.hand_ups.next(owner.token, now)
     }
 
     /// The next acknowledgement for the link, if there is one.

@@ -180,7 +180,7 @@ impl Link {
     }
 
     fn next_hand_up(&self) -> Option<LinkResponse> {
-        let hand_up = self.shared.ingest.hand_ups.next(self.owner?.token(), now_micros())?;
+        let hand_up = self.shared.ingest.next_hand_up(self.owner?, now_micros())?;
         Some(LinkResponse { frame: Some(link_response::Frame::HandUp(hand_up)) })
     }
 

@@ -16,6 +16,10 @@ const STATIC_GONE_AFTER: u64 = 10_000_000;
 /// take their time.
 const RECORD_LINGERS: u64 = 3_000_000;
 
+/// How long after it becomes known a manager surely takes no push without this node, microseconds: the 3 s of its
+/// start, less what news take.
+const TAKES_NO_PUSH: u64 = 2_000_000;
+
 /// How a manager stands with this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ManagerStatus {
@@ -54,9 +58,9 @@ pub(crate) struct Manager {
     /// Without a registry: no link for so long that it counts as gone.
     pub(crate) lapsed: bool,
     pub(crate) unlinked_at: u64,
-    /// When a frame of it last came, and since when the registry has it.
+    /// When a frame of it last came, and when this node first heard that it is there.
     pub(crate) heard_at: u64,
-    pub(crate) registered_at: u64,
+    pub(crate) known_at: u64,
     /// Its record and its link were gone at once.
     pub(crate) was_gone: bool,
     /// First seq since which nothing of it is missing here.
@@ -91,12 +95,21 @@ impl Manager {
             return Departure::Harmless;
         }
         self.was_gone = true;
-        let since = if self.received.is_some() { self.heard_at } else { self.registered_at };
+        let since = if self.received.is_some() { self.heard_at } else { self.known_at };
         let outlived = now.saturating_sub(since) > lease + lease / 4 + RECORD_LINGERS;
         match (outlived, self.received) {
             (true, _) => Departure::Hole,
             (false, None) => Departure::Unheard,
             (false, Some(_)) => Departure::Harmless,
+        }
+    }
+
+    /// Whether it may have accepted what this node cannot have: it takes no push before every node it knows of has
+    /// answered its hello, or 3 s have passed.
+    pub(crate) fn may_be_ahead(&self, now: u64) -> bool {
+        match self.received {
+            None => now.saturating_sub(self.known_at) > TAKES_NO_PUSH,
+            Some(_) => !self.is_filled(),
         }
     }
 

@@ -59,19 +59,37 @@ pub struct Connection<T> {
 }
 
 /// What deliveries have to ask of a connection; nothing, for most.
+/// In one byte: every delivery looks at it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Special {
+pub(super) struct Special(u8);
+
+/// One of the ways in which a connection is special.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Way {
     /// It is older than a hole: nothing is delivered to it any more.
-    pub(super) held: bool,
+    Held = 1,
     /// It gets what it missed first; live messages follow in their turn.
-    pub(super) replaying: bool,
+    Replaying = 2,
     /// It has a floor.
-    pub(super) has_floor: bool,
+    Floor = 4,
 }
 
 impl Special {
     pub(super) fn any(self) -> bool {
-        self.held || self.replaying || self.has_floor
+        self.0 != 0
+    }
+
+    pub(super) fn is(self, way: Way) -> bool {
+        self.0 & way as u8 != 0
+    }
+
+    pub(super) fn set(&mut self, way: Way) {
+        self.0 |= way as u8;
+    }
+
+    pub(super) fn clear(&mut self, way: Way) {
+        self.0 &= !(way as u8);
     }
 }
 

@@ -11,7 +11,7 @@ use pushcast_proto::{
 use rand::{RngExt as _, seq::SliceRandom};
 
 use super::{
-    connection::{Claimed, Phase},
+    connection::{Claimed, Phase, Way},
     frames::encode,
     session::MAX_ROOMS,
     slab::SlabKey,
@@ -84,7 +84,7 @@ impl<T: Transport> Shard<T> {
         let of_app = |slot: &u32| self.tables.identity(*slot).is_some_and(|(of, _)| of.as_bytes() == app);
         let slots: Vec<u32> = slots.into_iter().filter(of_app).collect();
         let open = |key: &SlabKey| -> bool {
-            self.connections.get(*key).is_some_and(|c| c.phase == Phase::Open && !c.special.held)
+            self.connections.get(*key).is_some_and(|c| c.phase == Phase::Open && !c.special.is(Way::Held))
         };
         slots.into_iter().filter_map(|slot| self.connections.key_at(slot)).filter(open).collect()
     }
@@ -209,8 +209,9 @@ impl<T: Transport> Shard<T> {
     pub(super) fn hold_all(&mut self, now: Now) {
         let mut keys = self.connections.keys();
         keys.retain(|key| {
-            let open = self.connections.get_mut(*key).filter(|c| c.phase == Phase::Open && !c.special.held);
-            open.map(|connection| connection.special.held = true).is_some()
+            let open =
+                self.connections.get_mut(*key).filter(|c| c.phase == Phase::Open && !c.special.is(Way::Held));
+            open.map(|connection| connection.special.set(Way::Held)).is_some()
         });
         keys.shuffle(&mut self.rng);
         let n = keys.len().max(1) as u64;

@@ -6,7 +6,7 @@
 //! reference count per delivery.
 
 use super::{
-    connection::{Connection, Phase},
+    connection::{Connection, Phase, Way},
     frames::{FORMATS, Format, Frames, Range},
     slab::Slab,
     state::{Now, Shard},
@@ -127,16 +127,19 @@ impl<T: Transport> Shard<T> {
             let fresh = now.millis < connection.last_heartbeat + FRESH_POSITION_MILLIS;
             if fresh
                 || connection.phase != Phase::Open
-                || connection.special.held
-                || connection.special.replaying
+                || connection.special.is(Way::Held)
+                || connection.special.is(Way::Replaying)
             {
                 continue;
             }
             let format = connection.format;
             let range = self.heartbeat_range(format, now);
-            if let Some(connection) = self.connections.at_mut(slot) {
-                connection.add(range);
-                connection.last_heartbeat = now.millis;
+            let Some(connection) = self.connections.at_mut(slot) else { continue };
+            connection.add(range);
+            connection.last_heartbeat = now.millis;
+            // A control may have had it flushed meanwhile, or somebody else may have the slot.
+            if !std::mem::replace(&mut connection.touched, true) {
+                self.touched.push(slot);
             }
         }
     }
@@ -276,6 +279,8 @@ enum Turn {
 }
 
 /// For connections that are not like most.
+#[cold]
+#[inline(never)]
 fn special_turn<T>(
     connection: &Connection<T>,
     ingest: &Ingest,
@@ -283,10 +288,11 @@ fn special_turn<T>(
     message: &Message<'_>,
 ) -> Turn {
     let special = connection.special;
-    if special.held {
+    if special.is(Way::Held) {
         return Turn::Never;
     }
-    if let (Some(floor), Some(manager)) = (connection.floor().filter(|_| special.has_floor), identity.manager)
+    if let (Some(floor), Some(manager)) =
+        (connection.floor().filter(|_| special.is(Way::Floor)), identity.manager)
     {
         let (seq, accepted_at) = (message.seq, message.accepted_at);
         let mut covered = floor.covers(Covered { manager, seq, accepted_at });
@@ -298,5 +304,5 @@ fn special_turn<T>(
         }
     }
     // A push without identity is not in the window.
-    if special.replaying && identity.manager.is_some() { Turn::Later } else { Turn::Now }
+    if special.is(Way::Replaying) && identity.manager.is_some() { Turn::Later } else { Turn::Now }
 }

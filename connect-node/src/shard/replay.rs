@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    connection::Way,
     slab::SlabKey,
     state::{Now, Shard},
     transport::Transport,
@@ -67,14 +68,16 @@ impl<T: Transport> Shard<T> {
     /// Begins to give a connection what it missed.
     pub(super) fn begin_replay(&mut self, key: SlabKey, entered: Vec<Entered>, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.special.replaying = true;
+        connection.special.set(Way::Replaying);
         connection.extras().replay = Some(Replay { entered, ..Replay::default() });
         self.replay_on(key, now);
     }
 
     /// Notes that a connection is in a room only from here on, if it is being replayed to.
     pub(super) fn entered(&mut self, key: SlabKey, room: &str, arrival: u64, by: Option<(u64, u64)>) {
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.special.replaying) else { return };
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.special.is(Way::Replaying)) else {
+            return;
+        };
         if let Some(replay) = &mut connection.extras().replay {
             replay.entered.push(Entered { room: room.to_owned(), arrival, by });
         }
@@ -92,7 +95,10 @@ impl<T: Transport> Shard<T> {
     /// Goes on with one replay, if there is one. False if the connection is gone.
     pub(super) fn replay_on(&mut self, key: SlabKey, now: Now) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
-        if !connection.special.replaying || connection.special.held || connection.is_closing() {
+        if !connection.special.is(Way::Replaying)
+            || connection.special.is(Way::Held)
+            || connection.is_closing()
+        {
             return true;
         }
         let Some(mut replay) = connection.extras().replay.take() else { return true };
@@ -108,7 +114,7 @@ impl<T: Transport> Shard<T> {
                 }
             }
             Step::Done => {
-                connection.special.replaying = false;
+                connection.special.clear(Way::Replaying);
                 connection.last_heartbeat = now.millis;
                 let format = connection.format;
                 self.metrics.replayed(replay.given);

@@ -95,13 +95,13 @@ impl<T: Transport> Shard<T> {
     }
 
     /// Whether a client can be told that it missed nothing, once interest in its keys is there.
-    pub(super) fn what_is_missing(&self, returning: &Returning) -> Option<Missing> {
+    pub(super) fn what_is_missing(&self, returning: &Returning, now: Now) -> Option<Missing> {
         let Ticket { app, user_id, issued_at, .. } = &returning.ticket;
         let Some(floor) = &returning.floor else { return Some(Missing::Position) };
         let mut keys = self.tables.keys_to_connect(app, user_id);
         let rooms = returning.rooms.iter().map(|entering| entering.room.as_str());
         keys.extend(self.tables.keys_to_join(app, rooms));
-        self.ingest.missing(floor, &keys, *issued_at)
+        self.ingest.missing(floor, &keys, *issued_at, now.micros)
     }
 }
 

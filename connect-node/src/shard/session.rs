@@ -10,7 +10,7 @@ use pushcast_proto::client::v1::{
 };
 
 use super::{
-    connection::Phase,
+    connection::{Phase, Way},
     frames::{Format, encode},
     resume::{Entering, MOVES, Returning},
     slab::SlabKey,
@@ -67,7 +67,8 @@ impl<T: Transport> Shard<T> {
     }
 
     fn on_frame(&mut self, key: SlabKey, frame: ClientFrame, now: Now) {
-        let Some(phase) = self.connections.get_mut(key).map(|connection| connection.phase) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let (phase, held) = (connection.phase, connection.special.is(Way::Held));
         let id = frame.id;
         match (phase, frame.frame) {
             (Phase::New, Some(Frame::Connect(connect))) => self.on_connect(key, id, &connect, now),
@@ -78,6 +79,10 @@ impl<T: Transport> Shard<T> {
             (Phase::Open, Some(Frame::Connect(_))) => {
                 let message = "this connection is connected already";
                 self.refuse(key, id, code::FAILED_PRECONDITION, message, now);
+            }
+            // Older than a hole: a ticket for it would cover what it never gets. It asks again where it resumes.
+            (Phase::Open, Some(Frame::Join(_) | Frame::Leave(_))) if held => {
+                self.close(key, CloseReason::Moved, now);
             }
             (Phase::Open, Some(Frame::Join(join))) => self.on_join(key, id, &join.rooms, now),
             (Phase::Open, Some(Frame::Leave(leave))) => self.on_leave(key, id, &leave.rooms, now),
@@ -169,7 +174,7 @@ impl<T: Transport> Shard<T> {
             self.on_connect(key, id, connect, now);
             return;
         }
-        let missing = self.what_is_missing(&returning);
+        let missing = self.what_is_missing(&returning, now);
         let attempt = connect.resume.as_ref().map_or(0, |resume| resume.attempt);
         if missing == Some(Missing::Incomplete) && attempt < MOVES {
             self.inbox.unsubscribe(&interest);
@@ -195,10 +200,10 @@ impl<T: Transport> Shard<T> {
         metrics::resumed("recovered", "");
         self.enter_tables(key, &app, &user, &returning.rooms, now);
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.special.has_floor = true;
+            connection.special.set(Way::Floor);
             connection.extras().floor =
                 returning.floor.take().map(|floor| (floor, now.millis + FLOOR_MILLIS));
-            connection.special.replaying = true;
+            connection.special.set(Way::Replaying);
         }
         self.claim_unless_drained(key, &returning);
         self.answer_connect(key, id, true, now);

@@ -6,7 +6,7 @@ use pushcast_proto::client::v1::{Heartbeat, ServerFrame, server_frame};
 
 use super::{
     closing::STALL_MILLIS,
-    connection::Phase,
+    connection::{Phase, Way},
     slab::SlabKey,
     state::{Now, Shard},
     tickets::RENEW_MILLIS,
@@ -74,8 +74,8 @@ impl<T: Transport> Shard<T> {
     /// The end of a connection of a draining node: what waits, its position, Close.
     pub(super) fn close_restarting(&mut self, key: SlabKey, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.phase == Phase::Open && !connection.special.held {
-            let (format, replaying) = (connection.format, connection.special.replaying);
+        if connection.phase == Phase::Open && !connection.special.is(Way::Held) {
+            let (format, replaying) = (connection.format, connection.special.is(Way::Replaying));
             self.deliver(now);
             let mut bytes = Vec::new();
             if !replaying {
@@ -143,10 +143,10 @@ impl<T: Transport> Shard<T> {
         if connection.phase != Phase::Open || now.millis < connection.last_heartbeat + heartbeat {
             return;
         }
-        if connection.special.held {
+        if connection.special.is(Way::Held) {
             return;
         }
-        let (format, replaying) = (connection.format, connection.special.replaying);
+        let (format, replaying) = (connection.format, connection.special.is(Way::Replaying));
         if replaying {
             // A sign of life; where it is it learns at the end.
             connection.last_heartbeat = now.millis;
@@ -177,7 +177,7 @@ impl<T: Transport> Shard<T> {
         };
         if !extras.floor.as_ref().is_some_and(asked) {
             extras.floor = None;
-            connection.special.has_floor = false;
+            connection.special.clear(Way::Floor);
         }
     }
 

@@ -6,7 +6,7 @@ use pushcast_proto::{
 };
 
 use super::{
-    connection::Phase,
+    connection::{Phase, Way},
     frames::encode,
     slab::SlabKey,
     state::{Now, Shard},
@@ -57,7 +57,7 @@ impl<T: Transport> Shard<T> {
         let marks = if self.placing { &self.placed_marks } else { &self.taken.marks };
         let connection = self.connections.get_mut(key);
         let (floor, replaying) = match &connection {
-            Some(connection) => (connection.floor().cloned(), connection.special.replaying),
+            Some(connection) => (connection.floor().cloned(), connection.special.is(Way::Replaying)),
             None => (None, false),
         };
         match floor {
@@ -74,7 +74,7 @@ impl<T: Transport> Shard<T> {
     pub(super) fn renew_ticket(&mut self, key: SlabKey, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.phase != Phase::Open
-            || connection.special.held
+            || connection.special.is(Way::Held)
             || now.millis < connection.ticket_at + RENEW_MILLIS
         {
             return;

@@ -23,6 +23,49 @@ pub(crate) struct Servers {
     pub(crate) ws: String,
 }
 
+/// A manager and some nodes that it has by name, on all cores.
+pub(crate) struct Fleet {
+    _manager: Program,
+    nodes: Vec<Program>,
+    pub(crate) grpc: String,
+    pub(crate) ws: Vec<String>,
+}
+
+impl Fleet {
+    /// Starts so many nodes with these further flags; ready when it returns.
+    pub(crate) async fn start(nodes: usize, node_flags: &[&str]) -> anyhow::Result<Self> {
+        let open = ["--fleet-auth", "none", "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
+        let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        let (mut programs, mut grpc, mut ws, mut http) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for n in 0..nodes {
+            let id = format!("n{n}");
+            let flags = ["--auth", "none", "--ws-addr", "127.0.0.1:0", "--shards", "1", "--node-id", &id];
+            let all = open.iter().chain(&flags).chain(node_flags).copied();
+            let (program, at) = start("connect-node", ALL_CORES, all)?;
+            programs.push(program);
+            grpc.push(text(&at, "grpc_addr"));
+            ws.push(text(&at, "ws_addr"));
+            http.push(text(&at, "http_addr"));
+        }
+        let listed = grpc.join(",");
+        let flags = ["--api-auth", "none", "--nodes", &listed];
+        let (manager, at) = start("push-manager", ALL_CORES, open.iter().chain(&flags).copied())?;
+        http.push(text(&at, "http_addr"));
+        for http in http {
+            wait_until_ready(&http).await?;
+        }
+        Ok(Self { _manager: manager, nodes: programs, grpc: text(&at, "grpc_addr"), ws })
+    }
+
+    /// SIGKILL to a node.
+    pub(crate) fn kill(&mut self, node: usize) -> anyhow::Result<()> {
+        Ok(self.nodes[node].child.kill()?)
+    }
+}
+
+/// Both of this machine's.
+const ALL_CORES: &str = "0,1";
+
 /// A process, and the thread that reads its log.
 struct Program {
     child: Child,
@@ -34,17 +77,15 @@ impl Servers {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let open = ["--fleet-auth", "none", "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
         let flags = ["--auth", "none", "--ws-addr", "127.0.0.1:0", "--shards", "1"];
-        let (node, at) = start("connect-node", 0, open.iter().chain(&flags).copied())?;
+        let (node, at) = start("connect-node", "0", open.iter().chain(&flags).copied())?;
         let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
         let nodes = text(&at, "grpc_addr");
         let flags = ["--api-auth", "none", "--nodes", &nodes];
-        let (manager, manager_at) = start("push-manager", 1, open.iter().chain(&flags).copied())?;
+        let (manager, manager_at) = start("push-manager", "1", open.iter().chain(&flags).copied())?;
         let servers =
             Self { _manager: manager, node, grpc: text(&manager_at, "grpc_addr"), ws: text(&at, "ws_addr") };
         for http in [text(&manager_at, "http_addr"), text(&at, "http_addr")] {
-            while !is_ready(&http).await? {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            wait_until_ready(&http).await?;
         }
         Ok(servers)
     }
@@ -95,12 +136,12 @@ pub(crate) fn thread_cpu() -> anyhow::Result<Duration> {
 
 fn start<'a>(
     binary: &str,
-    core: usize,
+    cores: &str,
     flags: impl Iterator<Item = &'a str>,
 ) -> anyhow::Result<(Program, Value)> {
     let path = std::env::current_exe()?.with_file_name(binary);
     let mut child = Command::new("taskset")
-        .args(["-c", &core.to_string()])
+        .args(["-c", cores])
         .arg(&path)
         .args(flags)
         .stderr(Stdio::piped())
@@ -113,6 +154,13 @@ fn start<'a>(
     // Somebody has to read what it says, or it would stop when the pipe is full.
     let log = thread::spawn(move || log.lines().map_while(Result::ok).for_each(drop));
     Ok((Program { child, log: Some(log) }, at))
+}
+
+async fn wait_until_ready(http: &str) -> anyhow::Result<()> {
+    while !is_ready(http).await? {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 async fn is_ready(http: &str) -> anyhow::Result<bool> {

@@ -8,15 +8,54 @@ use pushcast_proto::client::v1::{ClientFrame, ServerFrame};
 
 use crate::{
     socket::Socket,
-    truth::{Id, Position, Target},
+    truth::{Accepted, Id, Position, Target},
 };
 
+/// A point in a stream of deliveries, not quite known: behind the first, not behind the second.
+#[derive(Debug, Clone)]
+pub(crate) struct Point {
+    pub(crate) after: Position,
+    pub(crate) until: Position,
+}
+
+impl Point {
+    pub(crate) fn at(position: &Position) -> Self {
+        Self { after: position.clone(), until: position.clone() }
+    }
+}
+
 /// A room, for as long as the connection is in it. Where it begins and ends is what its shard had placed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stay {
     pub(crate) room: usize,
-    pub(crate) from: Position,
-    pub(crate) to: Option<Position>,
+    pub(crate) from: Point,
+    pub(crate) to: Option<Point>,
+}
+
+impl Stay {
+    /// Whether a message to its room is within it.
+    pub(crate) fn covers(&self, manager: u64, seq: u64) -> Wants {
+        let begun = match (seq > self.from.until.at(manager), seq > self.from.after.at(manager)) {
+            (true, _) => Wants::Yes,
+            (false, true) => Wants::Maybe,
+            (false, false) => Wants::No,
+        };
+        let ended = match &self.to {
+            Some(to) if seq > to.until.at(manager) => Wants::No,
+            Some(to) if seq > to.after.at(manager) => Wants::Maybe,
+            Some(_) | None => Wants::Yes,
+        };
+        begun.min(ended)
+    }
+}
+
+/// Whether a message is for somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wants {
+    No,
+    /// It may get it, and may not.
+    Maybe,
+    Yes,
 }
 
 /// A connection, from its connect frame on.
@@ -31,6 +70,19 @@ pub(crate) struct Client {
     pub(crate) user: usize,
     /// Where it begins: the position quoted in `connected`.
     pub(crate) from: Option<Position>,
+    /// What its shard had placed then; with a resume less or more than where it begins.
+    pub(crate) since: Position,
+    /// With a resume: what managers that are not named accepted before has not to come.
+    pub(crate) unnamed_before: Option<u64>,
+    /// Whose connection it is.
+    pub(crate) person: usize,
+    pub(crate) connection_id: u64,
+    /// Code of the Close that came.
+    pub(crate) closed: Option<u16>,
+    /// Where its shard was when the last request was done that it has the answer to.
+    pub(crate) answered: Option<Point>,
+    /// What its shard had placed when all that it was sent was last looked at.
+    pub(crate) looked_at: Rc<Position>,
     /// What its shard had placed when it left the tables.
     pub(crate) ended: Option<Position>,
     /// Where the hole is that it is older than; what comes behind it gets elsewhere.
@@ -38,7 +90,7 @@ pub(crate) struct Client {
     pub(crate) held_at: u64,
     pub(crate) stays: Vec<Stay>,
     /// Rooms that answers still have to name, in the order of the requests.
-    pub(crate) awaited: VecDeque<Vec<usize>>,
+    pub(crate) awaited: VecDeque<(Vec<usize>, Position)>,
     /// Answers heartbeats.
     pub(crate) answers: bool,
     /// A heartbeat came that it has to answer.
@@ -47,13 +99,16 @@ pub(crate) struct Client {
     /// The largest position and `as_of` (microseconds) ever quoted to it.
     pub(crate) position: Position,
     pub(crate) as_of: u64,
+    /// The same of what its node said by itself.
+    pub(crate) told: Option<Position>,
 }
 
 /// A frame of the server.
 #[derive(Debug)]
 pub(crate) enum Received {
     Frame(ServerFrame),
-    Close,
+    /// With its code.
+    Close(u16),
     Unreadable,
 }
 
@@ -63,8 +118,8 @@ impl Client {
         key: SlabKey,
         socket: Rc<Socket>,
         format: Format,
-        app: usize,
-        user: usize,
+        (app, user): (usize, usize),
+        person: usize,
     ) -> Self {
         Self {
             name: name.into(),
@@ -74,6 +129,13 @@ impl Client {
             app,
             user,
             from: None,
+            since: Position::default(),
+            unnamed_before: None,
+            person,
+            connection_id: 0,
+            closed: None,
+            answered: None,
+            looked_at: Rc::default(),
             ended: None,
             held: None,
             held_at: 0,
@@ -84,6 +146,7 @@ impl Client {
             got: Vec::new(),
             position: Position::default(),
             as_of: 0,
+            told: None,
         }
     }
 
@@ -100,8 +163,8 @@ impl Client {
         rooms
     }
 
-    /// It entered rooms; `from` is what its shard had placed then.
-    pub(crate) fn enter(&mut self, rooms: &[usize], from: &Position) {
+    /// It entered rooms.
+    pub(crate) fn enter(&mut self, rooms: &[usize], from: &Point) {
         for room in rooms {
             if !self.stays.iter().any(|stay| stay.room == *room && stay.to.is_none()) {
                 self.stays.push(Stay { room: *room, from: from.clone(), to: None });
@@ -110,7 +173,7 @@ impl Client {
     }
 
     /// It left rooms.
-    pub(crate) fn leave(&mut self, rooms: &[usize], to: &Position) {
+    pub(crate) fn leave(&mut self, rooms: &[usize], to: &Point) {
         for stay in self.stays.iter_mut().filter(|stay| stay.to.is_none()) {
             if rooms.contains(&stay.room) {
                 stay.to = Some(to.clone());
@@ -121,30 +184,27 @@ impl Client {
     /// It left its shard's tables.
     pub(crate) fn end(&mut self, to: &Position) {
         let rooms = self.rooms();
-        self.leave(&rooms, to);
+        self.leave(&rooms, &Point::at(to));
         self.ended = Some(to.clone());
     }
 
     /// Whether a message of a manager, if its node has it, is for this connection.
-    pub(crate) fn wants(&self, manager: u64, seq: u64, target: &Target) -> bool {
-        let Some(from) = &self.from else { return false };
-        let within = |from: &Position, to: Option<&Position>| {
-            from.at(manager) < seq && to.is_none_or(|to| seq <= to.at(manager))
-        };
-        if !within(from, self.ended.as_ref()) || !within(from, self.held.as_ref()) {
-            return false;
+    pub(crate) fn wants(&self, manager: u64, seq: u64, message: &Accepted) -> Wants {
+        let Some(from) = &self.from else { return Wants::No };
+        let before = |to: &Option<Position>| to.as_ref().is_none_or(|to| seq <= to.at(manager));
+        if seq <= from.at(manager) || !before(&self.ended) || !before(&self.held) {
+            return Wants::No;
         }
-        match target {
-            Target::Everyone => true,
-            Target::Control { .. } => false,
-            Target::App { app } => *app == self.app,
-            Target::User { app, user } => *app == self.app && *user == self.user,
-            Target::Users { app, users } => *app == self.app && users.contains(&self.user),
-            Target::Room { app, room } => {
-                let stays = |stay: &Stay| stay.room == *room && within(&stay.from, stay.to.as_ref());
-                *app == self.app && self.stays.iter().any(stays)
-            }
-        }
+        let old = from.get(manager).is_none() && self.unnamed_before.is_some_and(|as_of| message.at <= as_of);
+        // On a connection that resumed, its other identity may be behind it.
+        let repeats = message.request.is_some() && self.unnamed_before.is_some();
+        let most = if old || repeats { Wants::Maybe } else { Wants::Yes };
+        most.min(is_for(&message.target, self.app, self.user, &self.stays, manager, seq))
+    }
+
+    /// Whether a message is counted for it when it is placed.
+    pub(crate) fn counts(&self, manager: u64, seq: u64, message: &Accepted) -> Wants {
+        if seq <= self.since.at(manager) { Wants::No } else { self.wants(manager, seq, message) }
     }
 
     /// A frame as this client sends it.
@@ -169,13 +229,40 @@ impl Client {
             frames.push(match opcode {
                 0x1 => serde_json::from_slice(payload).map_or(Received::Unreadable, Received::Frame),
                 0x2 => ServerFrame::decode(payload).map_or(Received::Unreadable, Received::Frame),
-                0x8 => Received::Close,
+                0x8 => {
+                    let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                    Received::Close(code)
+                }
                 _ => Received::Unreadable,
             });
             at = end;
         }
         bytes.drain(..at);
         frames
+    }
+}
+
+/// Whether a message is for a user that is in rooms at times.
+pub(crate) fn is_for(
+    target: &Target,
+    my_app: usize,
+    my_user: usize,
+    stays: &[Stay],
+    manager: u64,
+    seq: u64,
+) -> Wants {
+    let is_mine = |mine: bool| if mine { Wants::Yes } else { Wants::No };
+    match target {
+        Target::Everyone => Wants::Yes,
+        Target::Control { .. } => Wants::No,
+        Target::App { app } => is_mine(*app == my_app),
+        Target::User { app, user } => is_mine(*app == my_app && *user == my_user),
+        Target::Users { app, users } => is_mine(*app == my_app && users.contains(&my_user)),
+        Target::Room { app, room } if *app == my_app => {
+            let of_room = stays.iter().filter(|stay| stay.room == *room);
+            of_room.map(|stay| stay.covers(manager, seq)).max().unwrap_or(Wants::No)
+        }
+        Target::Room { .. } => Wants::No,
     }
 }
 

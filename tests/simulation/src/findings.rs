@@ -25,13 +25,27 @@ pub enum Check {
     Arrivals,
     /// Manager and node never end a link for what the other says, except one that was taken over.
     Conversation,
+    /// What a person missed between two connections came when the second one said `recovered`.
+    Recovered,
+    /// Nothing is shown to a person twice, and each manager's messages in order.
+    Repeats,
+    /// Nothing comes from a room that a person is not in, or was not in when it was pushed.
+    Permission,
+    /// In the end a person is in the rooms that the newest decisions say.
+    Membership,
+    /// A push that is repeated is one message, with one count; another one under its request_id is none.
+    Requests,
+    /// Of two connections that resume from one ticket one stays.
+    Claims,
+    /// At a hole whoever is older is moved on within 2 s.
+    Holes,
     /// Once faults end, everything arrives, is acknowledged and answered, and `as_of` moves on.
     Progress,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 17] = [
         Self::Numbers,
         Self::Deliveries,
         Self::Positions,
@@ -41,6 +55,13 @@ impl Check {
         Self::Answers,
         Self::Arrivals,
         Self::Conversation,
+        Self::Recovered,
+        Self::Repeats,
+        Self::Permission,
+        Self::Membership,
+        Self::Requests,
+        Self::Claims,
+        Self::Holes,
         Self::Progress,
     ];
 }
@@ -93,6 +114,30 @@ pub struct Counts {
     pub handed_up: u64,
     /// Holes at nodes.
     pub holes: u64,
+    /// Resumes that recovered, and that did not.
+    pub recovered: u64,
+    /// See `recovered`.
+    pub unrecovered: u64,
+    /// Resumes that a node sent on to another one.
+    pub moved: u64,
+    /// Messages that came again to a person and were dropped by their id.
+    pub dropped_repeats: u64,
+    /// Frames that a node sent and a person never read.
+    pub unread: u64,
+    /// Messages lost with the manager that had not sent them to every node (rule 9).
+    pub lost_with_manager: u64,
+    /// Pushes that repeat another one's request_id, with the same content and with another.
+    pub retries: u64,
+    /// See `retries`.
+    pub conflicts: u64,
+    /// Decisions of business servers about rooms and connections.
+    pub decisions: u64,
+    /// Persons that another connection of theirs took the place of.
+    pub replaced: u64,
+    /// Nodes that were drained.
+    pub drains: u64,
+    /// Processes that stood still.
+    pub freezes: u64,
 }
 
 impl Counts {
@@ -110,7 +155,7 @@ impl Counts {
         all.named_mut().into_iter().filter(|(_, n)| **n == 0).map(|(name, _)| name).collect()
     }
 
-    fn named_mut(&mut self) -> [(&'static str, &mut u64); 17] {
+    fn named_mut(&mut self) -> [(&'static str, &mut u64); 29] {
         [
             ("events", &mut self.events),
             ("accepted", &mut self.accepted),
@@ -129,6 +174,18 @@ impl Counts {
             ("refused_sends", &mut self.refused_sends),
             ("handed_up", &mut self.handed_up),
             ("holes", &mut self.holes),
+            ("recovered", &mut self.recovered),
+            ("unrecovered", &mut self.unrecovered),
+            ("moved", &mut self.moved),
+            ("dropped_repeats", &mut self.dropped_repeats),
+            ("unread", &mut self.unread),
+            ("lost_with_manager", &mut self.lost_with_manager),
+            ("retries", &mut self.retries),
+            ("conflicts", &mut self.conflicts),
+            ("decisions", &mut self.decisions),
+            ("replaced", &mut self.replaced),
+            ("drains", &mut self.drains),
+            ("freezes", &mut self.freezes),
         ]
     }
 }

@@ -1,6 +1,6 @@
 //! One manager process: the product's log, links, nodes and answers, connected as its hub connects them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use push_manager::{
     answers::{Answers, Done, NodeKey},
@@ -53,6 +53,8 @@ pub(crate) struct Manager {
     pub(crate) ledger: Ledger,
     /// Version of the last news, `None` before the first list.
     pub(crate) learned: Option<u64>,
+    /// Once it ended: up to where each node process had acknowledged.
+    pub(crate) left_pending: Option<HashMap<usize, u64>>,
     settles_at: u64,
 }
 
@@ -91,6 +93,7 @@ impl Manager {
             identity,
             ledger: Ledger::new(cap),
             learned: None,
+            left_pending: None,
             settles_at: u64::MAX,
         }
     }

@@ -37,11 +37,13 @@ pub enum Naive {
     WaitForUnlinked,
     /// An answer does not learn of a Gap (DESIGN 4, rule 8).
     GapIsNotPending,
+    /// A client's position covers what it was sent and has not read (rule 12).
+    PositionOnReceipt,
 }
 
 impl Naive {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::LateInterest,
         Self::QuoteReceived,
         Self::NoOwner,
@@ -58,6 +60,7 @@ impl Naive {
         Self::CursorStays,
         Self::WaitForUnlinked,
         Self::GapIsNotPending,
+        Self::PositionOnReceipt,
     ];
 
     /// The checks that have to fail with it; others may.
@@ -74,6 +77,7 @@ impl Naive {
             Self::NobodyIsGone | Self::WakeIsKept => &[Check::Progress],
             Self::AcksNotRepeated | Self::AckOnReceipt => &[Check::Acknowledgements],
             Self::CursorStays => &[Check::Numbers, Check::Conversation],
+            Self::PositionOnReceipt => &[Check::Recovered],
             Self::WaitForUnlinked | Self::GapIsNotPending => &[Check::Answers],
         }
     }

@@ -1,6 +1,6 @@
 //! One node process: the product's ingest and shards, each shard with its own event loop that may lag.
 
-use std::{pin::pin, sync::Arc};
+use std::{ops::RangeInclusive, pin::pin, rc::Rc, sync::Arc};
 
 use connect_node::{
     ShardMetrics,
@@ -15,13 +15,13 @@ use connect_node::{
 use tokio::sync::Notify;
 
 use crate::{
-    client::Client,
+    client::{Client, Wants},
     naive::Naive,
     numbers::{Numbers, position_of},
     quotes::Quote,
     socket::Wire,
     stage::{Clock, MILLI, SECOND, Stage},
-    truth::{Position, Target},
+    truth::{Accepted, Position},
 };
 
 /// How long a record outlives its process.
@@ -48,6 +48,8 @@ pub(crate) struct Seat {
     /// The loop is in the middle of flushing.
     pub(crate) flushing: bool,
     pub(crate) newest_arrival: u64,
+    /// What was placed when its clients were last looked at.
+    pub(crate) looked_at: Rc<Position>,
 }
 
 /// See the file.
@@ -58,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) instance: String,
     pub(crate) alive: bool,
+    pub(crate) draining: bool,
+    pub(crate) frozen: bool,
     pub(crate) started_at: u64,
     pub(crate) clock: Clock,
     /// Knows managers from the registry.
@@ -110,6 +114,8 @@ impl Node {
             instance: format!("{name}.{serial}"),
             name,
             alive: true,
+            draining: false,
+            frozen: false,
             started_at: stage.now,
             clock: Clock::any(&mut stage.chance, stage.skew),
             dynamic,
@@ -131,16 +137,25 @@ impl Node {
         Now { millis: (stage.now - self.started_at) / MILLI, micros: self.clock.read(stage.now) }
     }
 
-    /// Connections of this process that a message was placed in.
-    pub(crate) fn recipients(&self, manager: u64, seq: u64, target: &Target) -> u32 {
+    /// Connections of this process that a message was placed in, of one user or of all; fewest and most.
+    pub(crate) fn recipients(
+        &self,
+        manager: u64,
+        seq: u64,
+        message: &Accepted,
+        user: Option<usize>,
+    ) -> RangeInclusive<u32> {
         let clients = self.seats.iter().flat_map(|seat| &seat.clients);
-        clients.filter(|client| client.wants(manager, seq, target)).count() as u32
-    }
-
-    /// The same, of one of its users.
-    pub(crate) fn recipients_of(&self, manager: u64, seq: u64, target: &Target, user: usize) -> u32 {
-        let clients = self.seats.iter().flat_map(|seat| &seat.clients);
-        clients.filter(|client| client.user == user && client.wants(manager, seq, target)).count() as u32
+        let of_user = clients.filter(|client| user.is_none_or(|user| client.user == user));
+        let (mut fewest, mut most) = (0, 0);
+        for client in of_user {
+            match client.counts(manager, seq, message) {
+                Wants::No => {}
+                Wants::Maybe => most += 1,
+                Wants::Yes => (fewest, most) = (fewest + 1, most + 1),
+            }
+        }
+        fewest..=most
     }
 
     /// Notes whether the node can know of a manager that accepts messages now.
@@ -209,6 +224,7 @@ impl Seat {
             turns_at: u64::MAX,
             flushing: false,
             newest_arrival: 0,
+            looked_at: Rc::default(),
         }
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct Numbers {
     /// Messages in the order of arrival.
     pub(crate) arrived: Vec<Id>,
     newest_arrival: u64,
+    /// What came first of each request.
+    pub(crate) requests: HashMap<u64, Id>,
     /// By manager id.
     pub(crate) standings: HashMap<u64, Standing>,
     /// When the node began to take clients. What was accepted before is for none of them.
@@ -60,6 +62,7 @@ impl Numbers {
             taken,
             arrived: Vec::new(),
             newest_arrival: 0,
+            requests: HashMap::new(),
             standings: HashMap::new(),
             open_since: None,
             claimed: 0,
@@ -120,6 +123,12 @@ impl Numbers {
             return;
         };
         self.arrived.push(id);
+        if let Some(request) = stage.truth.message(id).and_then(|message| message.request) {
+            let first = *self.requests.entry(request).or_insert(id);
+            if first != id {
+                stage.broken(Check::Requests, format!("{node} takes {id}, which repeats {first}"));
+            }
+        }
         match self.standing(stage.truth.managers[id.manager].id).next {
             None => stage.broken(Check::Numbers, format!("{node} got {id} before a Fill")),
             Some(next) if id.seq < next => {
@@ -140,7 +149,9 @@ impl Numbers {
         (next..end).find(|seq| {
             let lost = standing.gaps.iter().any(|(from, to)| (from..=to).contains(&seq));
             let accepted = stage.truth.message(Id { manager, seq: *seq });
-            !lost && !accepted.is_some_and(|accepted| self.is_before_clients(accepted.real))
+            let first = accepted.and_then(|accepted| self.requests.get(&accepted.request?));
+            let repeats = first.is_some_and(|first| *first != Id { manager, seq: *seq });
+            !lost && !repeats && !accepted.is_some_and(|accepted| self.is_before_clients(accepted.real))
         })
     }
 

@@ -25,7 +25,13 @@ pub(crate) fn quoted(
     who: &str,
 ) {
     never_back(stage, client, quote, who);
-    client.as_of = client.as_of.max(quote.as_of);
+    // A resume is answered with what the client had, which may be ahead of this node for a while.
+    if client.told.is_some() || client.unnamed_before.is_none() {
+        client.as_of = client.as_of.max(quote.as_of);
+        client.told.get_or_insert_default().raise(&quote.position);
+    } else {
+        client.told = Some(Position::default());
+    }
     could_be_quoted(stage, numbers, client, quote, who);
 }
 
@@ -45,14 +51,15 @@ pub(crate) fn could_be_quoted(
 }
 
 fn never_back(stage: &mut Stage, client: &Client, quote: &Quote, who: &str) {
-    for (manager, seq) in &client.position.0 {
+    for (manager, seq) in client.told.iter().flat_map(|told| &told.0) {
         // One that is left out is gone.
         if let Some(now) = quote.position.get(*manager).filter(|now| now < seq) {
             let what = format!("{who} was told {manager:016x}-{now} after {seq}");
             stage.broken(Check::NeverBack, what);
         }
     }
-    if quote.as_of < client.as_of {
+    // Left out while it is unknown, or while what was missed is on its way.
+    if quote.as_of < client.as_of && quote.as_of != 0 {
         let (now, before) = (quote.as_of, client.as_of);
         stage.broken(Check::NeverBack, format!("{who} was told as_of {now} after {before}"));
     }

@@ -16,6 +16,8 @@ pub(crate) struct Socket {
     /// Bytes it still takes before it refuses; `None` takes everything.
     room: Cell<Option<usize>>,
     refused: Cell<u64>,
+    /// Nobody is at the other end.
+    broken: Cell<bool>,
 }
 
 impl Socket {
@@ -32,9 +34,13 @@ impl Socket {
         self.room.set(None);
     }
 
+    pub(crate) fn break_off(&self) {
+        self.broken.set(true);
+    }
+
     /// Whether something of what was sent may not be in `received`.
     pub(crate) fn refuses(&self) -> bool {
-        self.room.get().is_some()
+        self.room.get().is_some() || self.broken.get()
     }
 
     /// How often it refused since the last call.
@@ -49,6 +55,9 @@ pub(crate) struct Wire(pub(crate) Rc<Socket>);
 
 impl Transport for Wire {
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.broken.get() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let room = self.0.room.get();
         let taken = room.map_or(bytes.len(), |room| room.min(bytes.len()));
         self.0.room.set(room.map(|room| room - taken));

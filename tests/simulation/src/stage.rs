@@ -100,6 +100,10 @@ pub(crate) enum Event {
     ClientActs,
     /// A client's socket accepts again.
     Writable { node: usize, shard: usize, client: usize },
+    /// A person reads what it was sent.
+    Reads(usize),
+    /// A person that is away tries a node.
+    Returns(usize),
     /// Something goes wrong.
     Fault,
     /// A process writes its record.
@@ -211,5 +215,4 @@ impl Stage {
     pub(crate) fn tell(&mut self, what: impl FnOnce() -> String) {
         self.findings.tell(self.now - BEGIN, what);
     }
-
 }

@@ -1,11 +1,11 @@
 //! What really is so, beside what the product believes: the messages every manager accepted, and positions.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use bytes::Bytes;
 use push_manager::api::Api;
 use prost::Message as _;
-use pushcast_proto::connectnode::v1::{Control, Everyone, Message, UserIds, control, message};
+use pushcast_proto::connectnode::v1::{Control, Everyone, Message, UserIds, message};
 
 /// Tenants, rooms and users there are. Few, so that they meet often; the same names in both tenants.
 pub(crate) const APPS: [&str; 2] = ["", "b"];
@@ -98,13 +98,6 @@ pub(crate) fn handed_up(message: &Message) -> Option<Target> {
     Some(Target::Control { app, control: control.clone() })
 }
 
-/// The generation and nonce of a claim.
-pub(crate) fn claim_of(control: &Control) -> Option<(u64, u64)> {
-    match &control.action {
-        Some(control::Action::Claim(claim)) => Some((claim.generation, claim.nonce)),
-        _ => None,
-    }
-}
 
 /// Which message: index of its manager, and its seq there. The content of every message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,6 +157,10 @@ impl Accepter {
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     pub(crate) managers: Vec<Accepter>,
+    /// Requests that several contents were pushed with.
+    pub(crate) conflicting: HashSet<u64>,
+    /// Users, by app and user, that something was decided about.
+    pub(crate) decided: HashSet<(usize, usize)>,
 }
 
 impl Truth {

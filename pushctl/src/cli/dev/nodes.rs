@@ -19,6 +19,10 @@ use super::{
 /// Clients of a stopping node are sent away over this time; there are not many, and somebody waits.
 const DRAIN_SPREAD: Duration = Duration::from_millis(300);
 
+/// What a client knows of the time is this fresh when somebody kills its node: the fleet is young, and nobody can be
+/// made whole who knows only of its first seconds.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
 /// Requests of pages that may wait; each takes no time to begin.
 const REQUESTS: usize = 16;
 
@@ -30,6 +34,7 @@ fn config(address: &NodeAddresses, ticket_keys: TicketKeys) -> connect_node::Con
         http_addr: same(address.http),
         node_id: Some(address.id.clone()),
         drain_spread: DRAIN_SPREAD,
+        heartbeat: HEARTBEAT,
         ticket_keys,
         local_pages_only: true,
         ..connect_node::Config::local()

@@ -1,14 +1,19 @@
 //! What clients do: they come, enter and leave rooms, answer heartbeats, read slowly, fall silent, go.
 
-use std::rc::Rc;
+use std::{
+    collections::{HashSet, VecDeque},
+    rc::Rc,
+};
 
 use connect_node::shard::{connection::Connection, frames::Format};
 use pushcast_proto::client::v1::{ClientFrame, Connect, Join, Leave, Pong, client_frame::Frame};
 
 use super::World;
 use crate::{
-    client::Client,
+    client::{Client, Point},
     findings::Check,
+    person::{Chapter, Person, Whereabouts},
+    progress::Progress,
     socket::{Socket, Wire},
     stage::{Event, MILLI},
     truth::{APPS, ROOMS, USERS},
@@ -21,9 +26,7 @@ impl World {
     pub(super) fn clients_act(&mut self) {
         let pause = if self.is_calm() { 200 } else { 60 };
         self.stage.within(0, 2 * pause * MILLI, Event::ClientActs);
-        let alive: Vec<usize> = (0..self.nodes.len())
-            .filter(|node| self.nodes[*node].alive && self.nodes[*node].numbers.open_since.is_some())
-            .collect();
+        let alive = self.open_nodes();
         for node in &alive {
             self.answer_heartbeats(*node);
         }
@@ -52,12 +55,55 @@ impl World {
         }
     }
 
+    /// Somebody new comes.
     fn connect(&mut self, node: usize, shard: usize) {
         let chance = &mut self.stage.chance;
-        let app = usize::from(chance.one_in(5));
-        let user = chance.below(USERS.len() as u64) as usize;
-        let format = if chance.one_in(6) { Format::Json } else { Format::Protobuf };
-        let rooms: Vec<usize> = (0..ROOMS.len()).filter(|_| chance.one_in(3)).collect();
+        let lag = chance.pick(&[0, 2 * MILLI, 2 * MILLI, 200 * MILLI, 1_500 * MILLI]).unwrap_or(0);
+        let person = Person {
+            name: format!("person {}", self.persons.len()).into(),
+            app: usize::from(chance.one_in(5)),
+            user: chance.below(USERS.len() as u64) as usize,
+            format: if chance.one_in(6) { Format::Json } else { Format::Protobuf },
+            progress: Progress::default(),
+            attempt: 0,
+            resuming: false,
+            place: Whereabouts::Away,
+            letters: VecDeque::new(),
+            lag,
+            reads_at: u64::MAX,
+            seen: HashSet::new(),
+            chapter: Chapter::default(),
+            asks: (0..ROOMS.len()).filter(|_| chance.one_in(3)).collect(),
+            returns: !chance.one_in(5),
+            connection_id: 0,
+            was_replaced: false,
+        };
+        self.persons.push(person);
+        self.connect_person(self.persons.len() - 1, node, shard);
+    }
+
+    /// A person leaves its connection, and comes back twice with the same ticket.
+    fn two_of_one(&mut self, index: usize) {
+        let twin = Person {
+            name: format!("person {} (twin of {index})", self.persons.len()).into(),
+            place: Whereabouts::Away,
+            letters: VecDeque::new(),
+            reads_at: u64::MAX,
+            returns: true,
+            ..self.persons[index].clone()
+        };
+        self.persons.push(twin);
+        self.is_cut(index);
+        self.stage.within(0, 300 * MILLI, Event::Returns(self.persons.len() - 1));
+    }
+
+    /// A person connects, with what it knows of its connection before.
+    pub(super) fn connect_person(&mut self, index: usize, node: usize, shard: usize) {
+        let person = &mut self.persons[index];
+        let (app, user, format) = (person.app, person.user, person.format);
+        let resume = person.progress.resume(person.attempt);
+        person.resuming = resume.is_some();
+        let rooms = person.asks.clone();
         let now = self.nodes[node].now(&self.stage);
         let socket = Rc::new(Socket::default());
         let connection = Connection::new(Wire(Rc::clone(&socket)), format, now.millis);
@@ -70,36 +116,45 @@ impl World {
             keys
         };
         let client = seat.clients.len();
-        let name = format!("client {client} of shard {shard} of {}", self.nodes[node].instance);
+        let name = format!("client {client} of shard {shard} of {} (person {index})", self.nodes[node].instance);
+        self.persons[index].place = Whereabouts::At { node, shard, client };
+        let fresh = resume.is_none();
         let seat = &mut self.nodes[node].seats[shard];
-        seat.clients.push(Client::new(&name, key, socket, format, app, user));
+        seat.clients.push(Client::new(&name, key, socket, format, (app, user), index));
         let connect = Connect {
             user_id: USERS[user].to_owned(),
             app: APPS[app].to_owned(),
             rooms: rooms.iter().map(|room| ROOMS[*room].to_owned()).collect(),
+            resume,
             ..Connect::default()
         };
+        self.stage.tell(|| format!("person {index} connects to {name}: {connect:?}"));
         self.feed(node, shard, client, Frame::Connect(connect));
-        self.add_interest_late(node, shard, keys);
-        // Its rooms begin where `connected` says it begins.
-        self.read_connected(node, shard, client, &rooms);
+        if fresh {
+            self.add_interest_late(node, shard, keys);
+        }
+        self.read(node, shard, client);
+        let of = &self.nodes[node].seats[shard].clients[client];
+        if of.from.is_none() && of.closed.is_none() && !self.nodes[node].draining {
+            self.stage.broken(Check::Deliveries, format!("{name} got no connected"));
+        }
         self.after_shard(node, shard);
         self.turn_soon(node, shard);
-    }
-
-    fn read_connected(&mut self, node: usize, shard: usize, client: usize, rooms: &[usize]) {
-        self.read(node, shard, client);
-        let client = &mut self.nodes[node].seats[shard].clients[client];
-        match client.from.clone() {
-            Some(from) => client.enter(rooms, &from),
-            None => self.stage.broken(Check::Deliveries, format!("{} got no connected", client.name)),
-        }
+        // It may have to hand up a claim.
+        let ups: Vec<usize> = (0..self.links.len())
+            .filter(|link| self.links[*link].node == node && self.links[*link].node_up)
+            .collect();
+        ups.into_iter().for_each(|link| self.acknowledge_soon(link));
     }
 
     fn client_acts(&mut self, node: usize, shard: usize, client: usize) {
         let rooms: Vec<usize> = (0..ROOMS.len()).filter(|_| self.stage.chance.one_in(2)).collect();
         let names = rooms.iter().map(|room| ROOMS[*room].to_owned()).collect();
         let action = self.stage.chance.below(20);
+        let person = self.nodes[node].seats[shard].clients[client].person;
+        if self.persons[person].place != (Whereabouts::At { node, shard, client }) {
+            return;
+        }
         match action {
             0..=7 if !rooms.is_empty() => {
                 let of = &self.nodes[node].seats[shard];
@@ -109,26 +164,29 @@ impl World {
                 self.add_interest_late(node, shard, keys);
                 let placed = self.nodes[node].seats[shard].placed();
                 let of = &mut self.nodes[node].seats[shard].clients[client];
-                of.enter(&rooms, &placed);
-                of.awaited.push_back(of.rooms());
+                of.enter(&rooms, &Point::at(&placed));
+                of.awaited.push_back((of.rooms(), placed));
             }
             8..=13 if !rooms.is_empty() => {
                 self.feed(node, shard, client, Frame::Leave(Leave { rooms: names }));
                 let placed = self.nodes[node].seats[shard].placed();
                 let of = &mut self.nodes[node].seats[shard].clients[client];
-                of.leave(&rooms, &placed);
-                of.awaited.push_back(of.rooms());
+                of.leave(&rooms, &Point::at(&placed));
+                of.awaited.push_back((of.rooms(), placed));
             }
-            14 | 15 if !self.is_calm() => {
+            14 if !self.is_calm() => {
                 let now = self.nodes[node].now(&self.stage);
                 let seat = &mut self.nodes[node].seats[shard];
                 seat.shard.feed(seat.clients[client].key, &Client::encode_close(), now);
+                self.is_cut(person);
             }
             16 | 17 if !self.is_calm() => {
                 let bytes = self.stage.chance.below(200) as usize;
                 self.nodes[node].seats[shard].clients[client].socket.refuse_after(bytes);
                 self.stage.within(10 * MILLI, 800 * MILLI, Event::Writable { node, shard, client });
             }
+            15 if !self.is_calm() && self.stage.chance.one_in(6) => self.two_of_one(person),
+            19 if !self.is_calm() && self.stage.chance.one_in(2) => self.is_cut(person),
             18 if self.stage.chance.one_in(4) && !self.is_calm() => {
                 self.nodes[node].seats[shard].clients[client].answers = false;
             }

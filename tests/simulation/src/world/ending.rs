@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::World;
 use crate::{
-    client::Client,
+    client::{Client, Wants},
     findings::Check,
     node::Node,
     stage::{BEGIN, SECOND, Stage},
@@ -30,6 +30,7 @@ impl World {
             }
             self.everybody_got_theirs(node);
         }
+        self.persons_have_theirs();
         self.everything_is_answered();
     }
 
@@ -105,7 +106,7 @@ fn check_what_it_got(stage: &mut Stage, client: &Client, order: &HashMap<Id, usi
     let mut last = None;
     for id in &client.got {
         let manager = stage.truth.managers[id.manager].id;
-        let is_its = stage.truth.message(*id).is_some_and(|m| client.wants(manager, id.seq, &m.target));
+        let is_its = stage.truth.message(*id).is_some_and(|m| client.wants(manager, id.seq, m) != Wants::No);
         if !is_its {
             stage.broken(Check::Deliveries, format!("{who} got {id}, which is not for it"));
         }
@@ -133,7 +134,7 @@ fn check_what_it_missed(stage: &mut Stage, node: &Node, client: &Client) {
         let Some(message) = stage.truth.message(*id) else { continue };
         if got.contains(id)
             || node.numbers.is_before_clients(message.real)
-            || !client.wants(manager, id.seq, &message.target)
+            || client.wants(manager, id.seq, message) != Wants::Yes
         {
             continue;
         }

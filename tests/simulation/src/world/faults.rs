@@ -1,11 +1,13 @@
 //! What goes wrong: links break, parts cannot reach each other, processes crash or stop, the registry loses
 //! everything. After it all heals in time.
 
+use push_manager::answers::NodeKey;
+
 use super::World;
-use crate::{node::LEASE, stage::{Event, MILLI, Process, SECOND, Side}};
-
-
-
+use crate::{
+    node::LEASE,
+    stage::{Event, MILLI, Process, SECOND, Side},
+};
 
 impl World {
     pub(super) fn fault(&mut self) {
@@ -62,6 +64,7 @@ impl World {
         }
         self.stage.findings.counts.crashes += 1;
         self.nodes[node].alive = false;
+        self.all_are_cut_from(node);
         for link in 0..self.links.len() {
             if self.links[link].node == node {
                 self.break_link(link);
@@ -94,6 +97,14 @@ impl World {
     pub(super) fn end_manager(&mut self, manager: usize) {
         self.managers[manager].alive = false;
         self.managers[manager].open = false;
+        let me = &self.managers[manager];
+        let place = |key: &NodeKey| -> Option<usize> {
+            let place: usize = me.nodes.get(*key)?.addr.strip_prefix('n')?.parse().ok()?;
+            self.places.get(place).copied()
+        };
+        let acked = me.peers.iter().filter_map(|(key, peer)| Some((place(key)?, peer.state.acked())));
+        let acked = acked.collect();
+        self.managers[manager].left_pending = Some(acked);
         for link in 0..self.links.len() {
             if self.links[link].manager == manager {
                 let closed = self.managers[manager]

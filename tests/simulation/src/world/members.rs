@@ -31,6 +31,9 @@ impl World {
 
     pub(super) fn start_node(&mut self, place: usize) {
         let node = Node::new(&mut self.stage, place, self.nodes.len());
+        for ingest in &node.ingests {
+            ingest.watches_since(node.clock.read(self.stage.now));
+        }
         let index = self.nodes.len();
         self.nodes.push(node);
         self.places[place] = index;
@@ -46,7 +49,11 @@ impl World {
         match process {
             Process::Manager(manager) => self.registry.add_manager(self.managers[manager].id),
             Process::Node(node) => {
-                self.registry.add_node(&self.nodes[node].name, &self.nodes[node].instance);
+                let me = &self.nodes[node];
+                self.registry.add_node(&me.name, &me.instance);
+                for ingest in &me.ingests {
+                    ingest.watches_since(me.clock.read(self.stage.now));
+                }
             }
         }
         self.publish();
@@ -148,9 +155,6 @@ impl World {
             managers.extend(node.registered.iter().filter(|id| !news.managers.contains(id)));
         }
         for ingest in &node.ingests {
-            if first {
-                ingest.watches_since(node.clock.read(self.stage.now));
-            }
             ingest.set_registered(&managers, node.clock.read(self.stage.now));
         }
         node.registered = managers;
@@ -177,7 +181,8 @@ impl World {
             return;
         }
         manager.open = true;
-        self.stage.within(0, 100 * MILLI, Event::Push(index));
+        let at = self.stage.now.max(self.busy_at) + self.stage.chance.between(0, 100 * MILLI);
+        self.stage.at(at, Event::Push(index));
     }
 
     /// A node takes clients once every registered manager has filled it, or after a while.

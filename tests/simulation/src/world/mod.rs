@@ -1,7 +1,7 @@
 //! A schedule: who there is, what happens to them, and when it ends.
 //!
 //! In reading order: `links` is what connects managers and nodes; `manager_side` and `node_side` are the two
-//! halves of a link, `acks` what the node acknowledges on it; `shards` turns event loops and reads what clients got; `clients` lets them act;
+//! halves of a link, `acks` what the node acknowledges on it; `shards` turns event loops and reads what clients got; `clients` lets them act, `persons` lets them come back;
 //! `faults` is what goes wrong; `members` is processes and registry; `ending` checks what has to hold at the
 //! end; `naive_forms` is what replaces a mechanism.
 
@@ -14,6 +14,7 @@ mod manager_side;
 mod members;
 mod naive_forms;
 mod node_side;
+mod persons;
 mod shards;
 
 use crate::{
@@ -21,11 +22,13 @@ use crate::{
     manager::{Manager, Push},
     naive::Naive,
     node::Node,
+    person::Person,
     pipe::Link,
     registry::Registry,
     stage::{BEGIN, Event, MILLI, Process, SECOND, Stage},
-    truth::{APPS, ROOMS, Target, USERS},
+    truth::{APPS, Id, ROOMS, Target, USERS},
 };
+use pushcast_proto::connectnode::v1::{Control, Kick, control};
 
 /// How long nothing goes wrong at the end: longer than any lease, back-off, lag and readiness together.
 const CALM: u64 = 6 * SECOND;
@@ -39,12 +42,17 @@ pub(crate) struct World {
     managers: Vec<Manager>,
     nodes: Vec<Node>,
     links: Vec<Link>,
+    persons: Vec<Person>,
     /// The process at each node's address.
     places: Vec<usize>,
     /// Until when a manager and a place cannot reach each other.
     partitions: Vec<(usize, usize, u64)>,
     /// From here on nothing goes wrong any more.
     calm_at: u64,
+    /// Until here nothing happens but what happens by itself.
+    busy_at: u64,
+    /// Pushes that may be repeated.
+    requests: Vec<(u64, Id, Target)>,
     push_every: u64,
     fault_every: u64,
 }
@@ -53,7 +61,9 @@ impl World {
     pub(crate) fn new(seed: u64, naive: Option<Naive>, story: bool) -> Self {
         let mut stage = Stage::new(seed, naive, story);
         let chance = &mut stage.chance;
-        let calm_at = BEGIN + chance.between(3 * SECOND, 7 * SECOND);
+        // Mostly a fleet that has stood for a while, so that it knows what was before.
+        let busy_at = BEGIN + if chance.one_in(4) { 0 } else { 7 * SECOND };
+        let calm_at = busy_at + chance.between(3 * SECOND, 7 * SECOND);
         let push_every = chance.pick(&[60 * MILLI, 200 * MILLI, 500 * MILLI]).unwrap_or(SECOND);
         let fault_every = chance.pick(&[200 * MILLI, 600 * MILLI, 2 * SECOND]).unwrap_or(SECOND);
         Self {
@@ -63,9 +73,12 @@ impl World {
             managers: Vec::new(),
             nodes: Vec::new(),
             links: Vec::new(),
+            persons: Vec::new(),
             places: Vec::new(),
             partitions: Vec::new(),
             calm_at,
+            busy_at,
+            requests: Vec::new(),
             push_every,
             fault_every,
         }
@@ -80,8 +93,10 @@ impl World {
         for _ in 0..managers {
             self.start_manager();
         }
-        self.stage.within(0, SECOND, Event::ClientActs);
-        self.stage.within(SECOND, 2 * SECOND, Event::Fault);
+        let busy_at = self.busy_at;
+        let (acts, fails) = (self.stage.chance.below(SECOND), self.stage.chance.between(SECOND, 2 * SECOND));
+        self.stage.at(busy_at + acts, Event::ClientActs);
+        self.stage.at(busy_at + fails, Event::Fault);
         let end = self.calm_at + CALM;
         while let Some(event) = self.stage.next(end) {
             self.happen(event);
@@ -119,6 +134,8 @@ impl World {
             Event::MayTakeClients(node) => self.may_take_clients(node),
             Event::ClientActs => self.clients_act(),
             Event::Writable { node, shard, client } => self.writable(node, shard, client),
+            Event::Reads(person) => self.reads(person),
+            Event::Returns(person) => self.returns(person),
             Event::Fault => self.fault(),
             Event::Register(process) => self.register(process),
             Event::Unregister(process) => self.unregister(process),
@@ -140,14 +157,66 @@ impl World {
             if !self.managers[manager].answers.has_nodes() {
                 break;
             }
-            let target = self.target();
-            let push = Push { target, content: None, request: None };
+            let push = self.what_to_push(manager);
             let accepted_at = self.managers[manager].push(&mut self.stage, push);
             self.nobody_claimed(manager, accepted_at);
         }
         self.pump_all(manager);
         let pause = self.push_every;
         self.stage.within(0, 2 * pause, Event::Push(manager));
+    }
+
+    /// A push, now and then one that was pushed before, or a decision.
+    fn what_to_push(&mut self, manager: usize) -> Push {
+        if self.stage.chance.one_in(10)
+            && let Some(target) = self.decision()
+        {
+            self.stage.findings.counts.decisions += 1;
+            return Push { target, content: None, request: None };
+        }
+        let target = self.target();
+        if !self.stage.chance.one_in(4) {
+            return Push { target, content: None, request: None };
+        }
+        let own = Id { manager, seq: self.managers[manager].log.newest() + 1 };
+        let known = self.stage.chance.index(self.requests.len()).filter(|_| self.stage.chance.one_in(2));
+        match known.map(|at| self.requests[at].clone()) {
+            Some((request, content, target)) if !self.stage.chance.one_in(8) => {
+                self.stage.findings.counts.retries += 1;
+                Push { target, content: Some(content), request: Some(request) }
+            }
+            Some((request, ..)) => {
+                self.stage.findings.counts.conflicts += 1;
+                self.stage.truth.conflicting.insert(request);
+                Push { target, content: None, request: Some(request) }
+            }
+            None => {
+                let request = self.requests.len() as u64 + 1;
+                self.requests.push((request, own, target.clone()));
+                Push { target, content: None, request: Some(request) }
+            }
+        }
+    }
+
+    /// What a business server decides about somebody.
+    fn decision(&mut self) -> Option<Target> {
+        let person = self.stage.chance.index(self.persons.len())?;
+        let person = &self.persons[person];
+        let (app, user) = (person.app, person.user);
+        let chance = &mut self.stage.chance;
+        let whose = if person.connection_id != 0 && chance.one_in(3) {
+            control::Whose::ConnectionId(person.connection_id)
+        } else {
+            control::Whose::UserId(USERS[user].to_owned())
+        };
+        let room = ROOMS[chance.below(ROOMS.len() as u64) as usize].to_owned();
+        let action = match chance.below(12) {
+            0 => control::Action::Kick(Kick { reason: String::new(), reconnect: chance.one_in(2) }),
+            1..=6 => control::Action::Join(room),
+            _ => control::Action::Leave(room),
+        };
+        self.stage.truth.decided.insert((app, user));
+        Some(Target::Control { app, control: Control { whose: Some(whose), action: Some(action) } })
     }
 
     /// No `as_of` that was quoted may cover a message that is accepted only now.
@@ -209,6 +278,7 @@ fn tells(event: &Event) -> bool {
             | Event::MayTakeClients(_)
             | Event::MayTakePushes(_)
             | Event::ClientActs
+            | Event::Reads(_)
             | Event::Fault
     )
 }

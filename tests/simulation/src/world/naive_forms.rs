@@ -100,7 +100,8 @@ impl World {
             let who = Me { node_id: &me.name, instance: &me.instance };
             let state = &mut link.half.shard_states[shard].0;
             // What it answers nobody hears.
-            let _outcome = state.on_frame(frame, &me.ingests[shard], &me.keys, who, me.clock.read(self.stage.now));
+            let _outcome =
+                state.on_frame(frame, &me.ingests[shard], &me.keys, who, me.clock.read(self.stage.now));
             self.look(self.links[index].node);
         }
     }

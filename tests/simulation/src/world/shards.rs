@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
-use pushcast_proto::client::v1::{Push, server_frame::Frame};
+use pushcast_proto::client::v1::{Push, ServerFrame, server_frame::Frame};
 
-use super::World;
+use super::{World, persons::rooms_of};
 use crate::{
-    client::{Client, Received},
+    client::{Client, Point, Received},
     findings::Check,
     node::{Node, Seat},
+    person::What,
     quotes::{self, Quote},
     stage::{Event, MILLI, Stage},
     truth::{APPS, Id, Position, ROOMS, Target, USERS},
@@ -106,10 +107,17 @@ impl World {
             let what = format!("{} placed up to {before}, then {arrival}", self.nodes[node].name);
             self.stage.broken(Check::Arrivals, what);
         }
+        let placed = self.nodes[node].seats[shard].placed();
+        if *self.nodes[node].seats[shard].looked_at != placed {
+            self.nodes[node].seats[shard].looked_at = Rc::new(placed);
+        }
         for client in 0..self.nodes[node].seats[shard].clients.len() {
             self.read(node, shard, client);
-            let Seat { shard, clients, .. } = &mut self.nodes[node].seats[shard];
+            let Seat { shard, clients, looked_at, .. } = &mut self.nodes[node].seats[shard];
             let client = &mut clients[client];
+            if !client.socket.refuses() {
+                client.looked_at = Rc::clone(looked_at);
+            }
             if client.from.is_some()
                 && client.is_open()
                 && shard.tables().identity(client.key.index).is_none()
@@ -129,7 +137,12 @@ impl World {
         let who = Rc::clone(&client.name);
         for received in client.take_frames() {
             match received {
-                Received::Close => {}
+                Received::Close(code) => {
+                    let client = &mut self.nodes[node].seats[shard].clients[index];
+                    client.closed = Some(code);
+                    let person = client.person;
+                    self.post(person, node, shard, index, What::Close(code));
+                }
                 Received::Unreadable => {
                     self.stage.broken(Check::Deliveries, format!("{who} got a frame it cannot read"));
                 }
@@ -140,37 +153,79 @@ impl World {
 
     fn read_frame(&mut self, node: usize, shard: usize, index: usize, frame: Option<Frame>, who: &str) {
         match frame {
-            Some(Frame::Ticket(_)) => {}
+            Some(Frame::Ticket(ticket)) => self.pass_on(node, shard, index, Frame::Ticket(ticket)),
+            Some(Frame::Rooms(changed)) => {
+                let placed = self.nodes[node].seats[shard].placed();
+                let client = &mut self.nodes[node].seats[shard].clients[index];
+                let point = Point { after: (*client.looked_at).clone(), until: placed };
+                client.enter(&rooms_of(&changed.joined), &point);
+                client.leave(&rooms_of(&changed.left), &point);
+                self.pass_on(node, shard, index, Frame::Rooms(changed));
+            }
             Some(Frame::Push(push)) => {
                 let client = &mut self.nodes[node].seats[shard].clients[index];
                 match identify(&self.stage, client, &push) {
-                    Ok(id) => quotes::delivered(&mut self.stage, client, id, who),
+                    Ok(id) => {
+                        quotes::delivered(&mut self.stage, client, id, who);
+                        let frame = ServerFrame { id: 0, frame: Some(Frame::Push(push)) };
+                        let what = What::Push(Box::new(frame), id);
+                        let person = client.person;
+                        self.post(person, node, shard, index, what);
+                    }
                     Err(what) => self.stage.broken(Check::Deliveries, format!("{who} got {what}")),
                 }
             }
             Some(Frame::Connected(connected)) => {
                 let position = wire_position(&connected.position);
-                self.nodes[node].seats[shard].clients[index].from.get_or_insert(position.clone());
-                let quote = Quote { position, as_of: connected.as_of * MILLI };
+                let as_of = connected.as_of * MILLI;
+                let recovered = connected.recovered == Some(true);
+                let placed = self.nodes[node].seats[shard].placed();
+                let client = &mut self.nodes[node].seats[shard].clients[index];
+                let known = self.persons[client.person].chapter.rooms();
+                client.from.get_or_insert(position.clone());
+                client.since = placed.clone();
+                client.connection_id = u64::from_str_radix(&connected.connection_id, 16).unwrap_or_default();
+                client.unnamed_before = recovered.then_some(as_of);
+                let mut until = placed;
+                until.raise(&position);
+                let between = Point { after: position.clone(), until };
+                for room in rooms_of(&connected.rooms) {
+                    let is_new = recovered && !known.contains(&room);
+                    client.enter(&[room], &if is_new { between.clone() } else { Point::at(&position) });
+                }
+                let quote = Quote { position, as_of };
                 self.quoted(node, shard, index, &quote, who);
+                self.pass_on(node, shard, index, Frame::Connected(connected));
             }
             Some(Frame::Heartbeat(beat)) => {
                 let told = Quote { position: wire_position(&beat.position), as_of: beat.as_of * MILLI };
                 let quote = self.nodes[node].quote(&self.stage, shard, told);
                 self.quoted(node, shard, index, &quote, who);
-                self.nodes[node].seats[shard].clients[index].owes_pong = true;
+                let client = &mut self.nodes[node].seats[shard].clients[index];
+                client.owes_pong = client.answers;
+                self.pass_on(node, shard, index, Frame::Heartbeat(beat));
             }
             Some(Frame::Ok(done)) => {
                 let client = &mut self.nodes[node].seats[shard].clients[index];
-                let awaited = client.awaited.pop_front().unwrap_or_default();
+                let (awaited, placed) = client.awaited.pop_front().unwrap_or_default();
+                client.answered = Some(Point::at(&placed));
                 let awaited: Vec<_> = awaited.iter().map(|room| ROOMS[*room]).collect();
-                if awaited != done.rooms {
+                let decided = self.stage.truth.decided.contains(&(client.app, client.user));
+                if awaited != done.rooms && !decided {
                     let what = format!("{who} was told it is in {:?}, it is in {awaited:?}", done.rooms);
                     self.stage.broken(Check::Deliveries, what);
                 }
+                self.pass_on(node, shard, index, Frame::Ok(done));
             }
             other => self.stage.broken(Check::Deliveries, format!("{who} got {other:?}")),
         }
+    }
+
+    /// Hands a frame to the person at a connection.
+    fn pass_on(&mut self, node: usize, shard: usize, index: usize, frame: Frame) {
+        let person = self.nodes[node].seats[shard].clients[index].person;
+        let frame = ServerFrame { id: 0, frame: Some(frame) };
+        self.post(person, node, shard, index, What::Frame(Box::new(frame)));
     }
 
     fn quoted(&mut self, node: usize, shard: usize, index: usize, quote: &Quote, who: &str) {
@@ -188,7 +243,8 @@ impl World {
             self.read(node, shard, index);
             let seat = &self.nodes[node].seats[shard];
             let client = &seat.clients[index];
-            if client.from.is_none() || !client.is_open() || client.held.is_some() || client.socket.refuses() {
+            if client.from.is_none() || !client.is_open() || client.held.is_some() || client.socket.refuses()
+            {
                 continue;
             }
             let as_of = seat.shard.marks().as_of(self.nodes[node].clock.read(self.stage.now)) / MILLI * MILLI;
@@ -228,7 +284,7 @@ fn identify(stage: &Stage, client: &Client, push: &Push) -> Result<Id, String> {
     }
 }
 
-fn wire_position(position: &std::collections::BTreeMap<String, u64>) -> Position {
+pub(super) fn wire_position(position: &std::collections::BTreeMap<String, u64>) -> Position {
     let of = |(id, seq): (&String, &u64)| Some((u64::from_str_radix(id, 16).ok()?, *seq));
     let mut position: Vec<_> = position.iter().filter_map(of).collect();
     position.sort_unstable();

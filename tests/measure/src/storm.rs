@@ -1,0 +1,214 @@
+//! A node dies and everybody who was on it comes to its neighbours at once.
+
+use std::{
+    io::Write as _,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use pushctl::{
+    client::{Options, content},
+    format::Format,
+    push::{Push, PushClient},
+    session::{Session, SessionEvent},
+};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use crate::server::Fleet;
+
+/// Clients of the node that dies.
+const CLIENTS: usize = 10_000;
+
+/// Clients in one room.
+const ROOM: usize = 10;
+
+/// Clients of the others, who should notice nothing.
+const HEALTHY: usize = 100;
+
+/// Pushes a second, half of them to a room of those who move, half to the healthy.
+const PUSHES: u64 = 200;
+
+/// Clocks may be apart by 5 s, so nobody is whole before that time after the manager's start.
+const COMPLETE_AFTER: Duration = Duration::from_secs(7);
+
+/// How long a figure of the healthy ones is taken in peace.
+const PEACE: Duration = Duration::from_secs(5);
+
+/// Nobody waits longer than this.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// What everybody tells.
+#[derive(Default)]
+struct Told {
+    connected: AtomicU64,
+    back: AtomicU64,
+    unrecovered: AtomicU64,
+    /// Got the push that came after the death.
+    live: AtomicU64,
+    stop: AtomicBool,
+    /// Seconds from push to arrival at healthy clients.
+    latencies: Mutex<Vec<f64>>,
+}
+
+impl Told {
+    fn take_p99(&self) -> anyhow::Result<f64> {
+        let mut times = std::mem::take(&mut *self.latencies.lock().unwrap_or_else(PoisonError::into_inner));
+        ensure!(times.len() > 100, "only {} arrivals at healthy clients", times.len());
+        times.sort_unstable_by(f64::total_cmp);
+        Ok(times[times.len() * 99 / 100])
+    }
+}
+
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let mut key = tempfile::NamedTempFile::new()?;
+    key.write_all(b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")?;
+    let path = key.path().to_str().context("a path of ours")?;
+    let mut fleet = Fleet::start(3, &["--ticket-key-file", path]).await?;
+    sleep(COMPLETE_AFTER).await;
+    let told = Arc::new(Told::default());
+    let begun = Instant::now();
+    let mut clients = JoinSet::new();
+    let urls: Vec<String> = fleet.ws.iter().map(|ws| format!("ws://{ws}/ws")).collect();
+    for n in 0..CLIENTS {
+        let room = format!("room-{}", n / ROOM);
+        clients.spawn(mover(urls[0].clone(), urls[1..].to_vec(), n, room, Arc::clone(&told)));
+    }
+    for n in 0..HEALTHY {
+        let url = urls[1 + n % 2].clone();
+        clients.spawn(healthy(url, n, begun, Arc::clone(&told)));
+    }
+    wait_for("everybody is connected", &told.connected, (CLIENTS + HEALTHY) as u64).await?;
+    let manager = PushClient::new(&fleet.grpc)?;
+    let (stop, stopped) = watch::channel(false);
+    let load = tokio::spawn(load(manager.clone(), begun, stopped));
+    sleep(PEACE).await;
+    let before = told.take_p99()?;
+
+    let death = Instant::now();
+    fleet.kill(0)?;
+    wait_for("everybody is back", &told.back, CLIENTS as u64).await?;
+    manager.push(Push::to_everyone("live"), None).await?;
+    let unrecovered = told.unrecovered.load(Ordering::Relaxed);
+    wait_for("everybody is live", &told.live, CLIENTS as u64).await?;
+    let took = death.elapsed();
+    let during = told.take_p99()?;
+    stop.send_replace(true);
+    load.await??;
+    told.stop.store(true, Ordering::Relaxed);
+    clients.shutdown().await;
+    println!(
+        "{CLIENTS} clients of a killed node: all live on the two others after {:.1} s, {unrecovered} unrecovered",
+        took.as_secs_f64()
+    );
+    println!(
+        "  push to arrival at {HEALTHY} healthy clients meanwhile: p99 {:.1} ms ({:.1} ms before)",
+        during * 1e3,
+        before * 1e3
+    );
+    Ok(())
+}
+
+async fn wait_for(what: &str, count: &AtomicU64, wanted: u64) -> anyhow::Result<()> {
+    let reached = async {
+        while count.load(Ordering::Relaxed) < wanted {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    match timeout(GIVE_UP, reached).await {
+        Ok(()) => Ok(()),
+        Err(_) => bail!("{what}: {} of {wanted} after {GIVE_UP:?}", count.load(Ordering::Relaxed)),
+    }
+}
+
+async fn mover(
+    url: String,
+    urls: Vec<String>,
+    n: usize,
+    room: String,
+    told: Arc<Told>,
+) -> anyhow::Result<()> {
+    let options = Options {
+        urls,
+        user_id: format!("user-{n}"),
+        rooms: vec![room],
+        format: Format::Protobuf,
+        ..Options::new(url)
+    };
+    let mut session = Session::new(options);
+    let mut connections = 0;
+    while !told.stop.load(Ordering::Relaxed) {
+        match session.next().await? {
+            SessionEvent::Connected(connected) => {
+                connections += 1;
+                let count = if connections == 1 { &told.connected } else { &told.back };
+                count.fetch_add(1, Ordering::Relaxed);
+                let unrecovered = connections > 1 && connected.recovered != Some(true);
+                told.unrecovered.fetch_add(u64::from(unrecovered), Ordering::Relaxed);
+            }
+            SessionEvent::Push(push) if content(&push) == b"live" => {
+                told.live.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Notes how long pushes to the room of the healthy take, whose content is when they were sent.
+async fn healthy(url: String, n: usize, begun: Instant, told: Arc<Told>) -> anyhow::Result<()> {
+    let options = Options {
+        user_id: format!("healthy-{n}"),
+        rooms: vec!["healthy".to_owned()],
+        format: Format::Protobuf,
+        ..Options::new(url)
+    };
+    let mut session = Session::new(options);
+    while !told.stop.load(Ordering::Relaxed) {
+        match session.next().await? {
+            SessionEvent::Connected(_) => {
+                told.connected.fetch_add(1, Ordering::Relaxed);
+            }
+            SessionEvent::Push(push) => {
+                let sent = std::str::from_utf8(content(&push)).ok().and_then(|text| text.parse::<f64>().ok());
+                if let Some(sent) = sent {
+                    let took = begun.elapsed().as_secs_f64() - sent;
+                    told.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(took);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn load(manager: PushClient, begun: Instant, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let (sender, mut results) = manager.stream(1024).await?;
+    let sending = async move {
+        let mut tick = interval(Duration::from_micros(1_000_000 / (PUSHES / 2)));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut n = 0;
+        while !*stopped.borrow() {
+            tick.tick().await;
+            let room = format!("room-{}", n % (CLIENTS / ROOM));
+            sender.send(0, Push::to_room(room, "x".repeat(128))).await?;
+            let now = begun.elapsed().as_secs_f64().to_string();
+            sender.send(0, Push::to_room("healthy", now)).await?;
+            n += 1;
+        }
+        anyhow::Ok(())
+    };
+    let answering = async {
+        while results.next().await?.is_some() {}
+        anyhow::Ok(())
+    };
+    let (sent, answered) = tokio::join!(sending, answering);
+    sent.and(answered)
+}
