@@ -3,7 +3,7 @@
 use pushcast_chaos::scenarios::{How, NAMES, play};
 
 /// A schedule with most kinds of faults; `chaos mix --short --seed N` plays others.
-const SEED: u64 = 1;
+const SEED: u64 = 3;
 
 async fn kept(name: &str) {
     let report = play(name, How { full: false, seed: SEED }).await;
