@@ -249,6 +249,8 @@ impl Batch {
             + self.messages.capacity() * size_of::<Entry>()
             + self.users.capacity() * size_of::<(Span, Key)>()
             + self.controls.capacity() * size_of::<Control>()
+            // About what their strings take.
+            + self.controls.iter().map(prost::Message::encoded_len).sum::<usize>()
     }
 
     /// When the message at `index` was accepted.

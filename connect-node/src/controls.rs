@@ -59,7 +59,7 @@ enum Whose {
 #[derive(Debug)]
 pub(crate) struct Controls {
     keys: Keys,
-    about: HashMap<Whose, Vec<Arc<Obeyed>>>,
+    about: HashMap<Whose, VecDeque<Arc<Obeyed>>>,
     order: VecDeque<(u64, Whose, usize)>,
     bytes: usize,
 }
@@ -92,7 +92,7 @@ impl Controls {
         let bytes = CONTROL_BYTES + message.app.len() + message.content.len();
         self.bytes += bytes;
         self.order.push_back((message.accepted_at, whose, bytes));
-        self.about.entry(whose).or_default().push(Arc::new(obeyed));
+        self.about.entry(whose).or_default().push_back(Arc::new(obeyed));
         let mut forgotten = None;
         while self.bytes > MAX_BYTES {
             forgotten = forgotten.max(self.forget_oldest());
@@ -113,7 +113,7 @@ impl Controls {
         let (at, whose, bytes) = self.order.pop_front()?;
         self.bytes -= bytes;
         if let Some(kept) = self.about.get_mut(&whose) {
-            kept.remove(0);
+            kept.pop_front();
             if kept.is_empty() {
                 self.about.remove(&whose);
             }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-/// Entries of a position that a client may send: a fleet has tens of managers, and those that went in the last two
-/// minutes.
-pub const MAX_POSITION: usize = 1024;
+/// Entries of a position that a client may send: a fleet has tens of managers, and a heartbeat names those that are
+/// there and those that went in the last two minutes.
+pub const MAX_POSITION: usize = 256;
 
 /// Everything up to it has been queued to the client, here or at another node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

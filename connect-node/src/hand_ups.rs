@@ -36,10 +36,11 @@ pub(crate) struct HandUps {
 
 impl HandUps {
     /// Hands up that a client has resumed a connection.
-    pub(crate) fn claim(&self, app: &str, connection_id: u64, generation: u64, nonce: u64) {
+    pub(crate) fn claim(&self, app: &str, connection_id: u64, claim: Claim) {
+        let nonce = claim.nonce;
         let control = Control {
             whose: Some(control::Whose::ConnectionId(connection_id)),
-            action: Some(control::Action::Claim(Claim { generation, nonce })),
+            action: Some(control::Action::Claim(claim)),
         };
         let message =
             Message { app: app.to_owned(), target: Some(Target::Control(control)), ..Message::default() };
@@ -103,7 +104,7 @@ mod tests {
     #[test]
     fn what_a_broken_link_took_another_one_hands_up_until_it_comes_down() {
         let hand_ups = HandUps::default();
-        hand_ups.claim("", 7, 2, 99);
+        hand_ups.claim("", 7, Claim { generation: 2, nonce: 99, resumed_at: 5 });
         assert!(hand_ups.next(1, 0).is_some());
         assert!(hand_ups.next(2, 0).is_none());
         hand_ups.link_down(1);

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use pushcast_proto::connectnode::v1::Claim;
+
 use crate::{controls::Obeyed, floor::Floor, ingest::Ingest, key::Key, position::Marks, window::Kept};
 
 /// Seqs that a position may be ahead of the newest one this node heard of: some seconds of the fastest manager. What
@@ -59,9 +61,10 @@ impl Ingest {
         self.lock().completeness.allowance()
     }
 
-    /// Whether a client with this floor, in these rooms, with a ticket of `issued_at`, can be made whole here. To be
+    /// Whether a client with this floor, in these rooms, which knows of controls up to `decided_at`, can be made
+    /// whole here. To be
     /// asked once the shard's interest covers `keys`.
-    pub(crate) fn missing(&self, floor: &Floor, keys: &[Key], issued_at: u64, now: u64) -> Option<Missing> {
+    pub(crate) fn missing(&self, floor: &Floor, keys: &[Key], decided_at: u64, now: u64) -> Option<Missing> {
         let inner = self.lock();
         let since = &inner.completeness;
         let limit = floor.as_of().saturating_sub(since.allowance());
@@ -69,7 +72,7 @@ impl Ingest {
             let known = inner.managers.get(&manager).and_then(|state| state.received);
             known.is_none_or(|received| seq <= received.saturating_add(PLAUSIBLY_AHEAD))
         };
-        if !floor.position().all(plausible) {
+        if !floor.position().all(plausible) || floor.as_of() > now.saturating_add(since.allowance()) {
             return Some(Missing::Position);
         }
         // What of a manager came before this node had it whole.
@@ -81,7 +84,7 @@ impl Ingest {
         if limit < since.messages_since() || ahead || !floor.position().all(whole) {
             return Some(Missing::Incomplete);
         }
-        if issued_at.saturating_sub(since.allowance()) < since.controls_since() {
+        if decided_at.saturating_sub(since.allowance()) < since.controls_since() {
             return Some(Missing::Controls);
         }
         (!inner.window.reaches_back(floor, keys, limit)).then_some(Missing::Window)
@@ -122,8 +125,13 @@ impl Ingest {
     }
 
     /// Hands up that a client has resumed a connection.
-    pub(crate) fn claim(&self, app: &str, connection_id: u64, generation: u64, nonce: u64) {
-        self.hand_ups.claim(app, connection_id, generation, nonce);
+    pub(crate) fn claim(&self, app: &str, connection_id: u64, claim: Claim) {
+        self.hand_ups.claim(app, connection_id, claim);
+    }
+
+    /// The connection that a claim was for has ended.
+    pub(crate) fn withdraw_claim(&self, nonce: u64) {
+        self.hand_ups.came_down(nonce);
     }
 
     pub(crate) fn levels(&self, now: u64) -> HistoryLevels {

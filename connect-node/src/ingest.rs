@@ -22,7 +22,7 @@ use crate::{
     hand_ups::HandUps,
     inbox::Inbox,
     key::Keys,
-    manager::{Departure, Manager, ManagerStatus},
+    manager::{Departure, Manager, ManagerStatus, STATIC_GONE_AFTER},
     metrics::IngestMetrics,
     placement::{Original, Placement, Silent},
     position::Marks,
@@ -219,7 +219,8 @@ impl Ingest {
         state.acks.start(before, fill.last_seq);
         inner.completeness.filled(fill.left_out_at, fill.controls_left_out_at);
         // Left out after clients came: they miss it.
-        if inner.open_since.is_some_and(|open| fill.left_out_at > open) {
+        let left_out = fill.left_out_at.saturating_add(inner.completeness.allowance());
+        if fill.left_out_at > 0 && inner.open_since.is_some_and(|open| left_out > open) {
             self.hole(&mut inner, now);
         }
         self.mark_all(|marks| marks.advance(owner.manager, Some(before), 0));
@@ -368,10 +369,13 @@ impl Ingest {
                 state.named_by.remove(&owner.manager);
             }
         }
+        // Without a registry one that is named to a node that has only just come may have been there for long.
+        let just_came = inner.open_since.is_none_or(|open| now < open.saturating_add(STATIC_GONE_AFTER));
+        let known_at = if self.settings.registry || !just_came { now } else { 0 };
         for manager in &beat.managers {
             let state = inner.managers.entry(*manager).or_default();
             if state.named_by.insert(owner.manager) && !state.registered {
-                state.known_at = now;
+                state.known_at = known_at;
             }
         }
         self.expect_all(&inner);
@@ -403,9 +407,18 @@ impl Ingest {
         self.hand_ups.link_down(owner.token);
     }
 
-    /// This node's own record is there and it sees the managers' from `now` on; again when it was lost meanwhile.
+    /// This node's own record is there and it sees the managers' from `now` on; again when it stood still meanwhile.
     pub fn watches_since(&self, now: u64) {
         self.lock().completeness.watches_since(now);
+    }
+
+    /// This node's record was lost and is there again. Managers that came meanwhile have not heard of it; where every
+    /// manager is linked none did, and those that lost their records with it have not gone.
+    pub fn record_is_back(&self, now: u64) {
+        let mut inner = self.lock();
+        if inner.managers.values().any(|state| self.expects(state) && state.owner.is_none()) {
+            inner.completeness.watches_since(now);
+        }
     }
 
     /// The managers the registry has now; to be called once it has been listed, and when it changes.

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::acks::Acks;
 
 /// Without a registry a manager without a link counts as gone after this time, microseconds.
-const STATIC_GONE_AFTER: u64 = 10_000_000;
+pub(crate) const STATIC_GONE_AFTER: u64 = 10_000_000;
 
 /// How much longer than a lease, and a quarter of one, the record of a manager that simply died may seem to outlive
 /// it, microseconds: it was last heard a second before, the registry looks for ended leases now and then, and its news

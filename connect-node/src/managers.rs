@@ -8,16 +8,24 @@ use pushcast_common::{
     id::ManagerId,
     registry::{Snapshot, Source},
 };
-use tokio::{sync::watch, time};
+use tokio::{
+    sync::watch,
+    time::{self, Instant, MissedTickBehavior},
+};
 
 use crate::{ingest::Ingest, metrics};
 
 /// How often what is too old is looked at; the shortest of the times is that of a window, 1 s at least.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
+/// A look that comes so late says that this node stood still: of what happened meanwhile it knows nothing by itself.
+const STOOD_STILL: Duration = Duration::from_secs(3);
+
 /// Runs until the registry's handle is gone.
 pub(crate) async fn follow(mut managers: watch::Receiver<Snapshot>, ingest: Arc<Ingest>) {
     let mut expire = time::interval(EXPIRE_EVERY);
+    expire.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looked = Instant::now();
     loop {
         let snapshot = managers.borrow_and_update().clone();
         if snapshot.source != Source::Unknown {
@@ -33,6 +41,10 @@ pub(crate) async fn follow(mut managers: watch::Receiver<Snapshot>, ingest: Arc<
                 },
                 _ = expire.tick() => {
                     let now = now_micros();
+                    if looked.elapsed() > STOOD_STILL {
+                        ingest.watches_since(now);
+                    }
+                    looked = Instant::now();
                     ingest.expire(now);
                     metrics::history(&ingest.levels(now), ingest.hand_ups.len());
                 }

@@ -244,8 +244,7 @@ impl Node {
             let Some(registration) = &registration else { return std::future::pending().await };
             let mut written = registration.written();
             while written.changed().await.is_ok() {
-                // Managers that came and went while its record was away have not heard of it.
-                self.ingest.watches_since(now_micros());
+                self.ingest.record_is_back(now_micros());
             }
             std::future::pending().await
         };

@@ -22,8 +22,9 @@ pub const LIFE: u64 = 600_000_000;
 /// Clocks of nodes may be apart: a ticket from the near future is one.
 const CLOCK_ALLOWANCE: u64 = 60_000_000;
 
-/// Longest ticket that is looked at, bytes: a thousand rooms of 128 bytes, in base64.
-const MAX_TICKET: usize = 256 * 1024;
+/// Longest ticket that is issued and looked at, bytes: it has to come back in a client's frame of 128 KiB, beside the
+/// rooms that it asks for. A thousand rooms with names of 50 bytes fit.
+pub(crate) const MAX_TICKET: usize = 96 * 1024;
 
 /// Fewest bytes of a key: what the hash takes.
 const KEY_BYTES: usize = 32;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use pushcast_proto::client::v1::{Connected, Heartbeat, Push, Resume};
 
 /// Managers a position names before those are dropped that the node no longer does. Every manager that was ever
-/// started has an id of its own, and a node takes 1,024.
-const MANAGERS: usize = 1_000;
+/// started has an id of its own, and a node takes 256.
+const MANAGERS: usize = 200;
 
 /// What a client knows for resuming. It covers what the application has been handed and nothing else: sent is
 /// not received. So events go in one by one, in the order of the stream, as they are handed out.

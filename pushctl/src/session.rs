@@ -203,10 +203,8 @@ impl Session {
         self.connected_at = Instant::now();
         self.nodes.tried(false);
         self.progress.connected(&connected);
-        if connected.recovered == Some(true) {
-            self.attempt = 0;
-            self.resuming = false;
-        }
+        self.attempt = 0;
+        self.resuming = false;
         self.link = Link::Up(Box::new(client));
         SessionEvent::Connected(connected)
     }

@@ -99,7 +99,8 @@ impl<T: Transport> Shard<T> {
             }
         }
         self.count_waiting(key);
-        self.replay_on(key, now)
+        self.replay_on(key, now);
+        self.connections.get_mut(key).is_some()
     }
 
     fn end(&mut self, key: SlabKey, reason: CloseReason, text: &str, now: Now) {
@@ -141,10 +142,15 @@ impl<T: Transport> Shard<T> {
 
     fn leave_tables(&mut self, key: SlabKey) {
         let gone = self.tables.disconnect(key.index);
-        if let Some(connection) = self.connections.get_mut(key)
-            && self.by_id.get(&connection.id) == Some(&key.index)
-        {
-            self.by_id.remove(&connection.id);
+        if let Some(connection) = self.connections.get_mut(key) {
+            if self.by_id.get(&connection.id) == Some(&key.index) {
+                self.by_id.remove(&connection.id);
+            }
+            // A claim for nobody would end the connection that came after this one.
+            let claim = connection.extras.as_mut().and_then(|extras| extras.claim.take());
+            if let Some(claim) = claim.filter(|claim| claim.own.is_none()) {
+                self.ingest.withdraw_claim(claim.nonce);
+            }
         }
         if !gone.is_empty() {
             self.inbox.unsubscribe(&gone);

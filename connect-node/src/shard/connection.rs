@@ -108,10 +108,12 @@ pub(super) struct Extras {
 #[derive(Debug)]
 pub(super) struct Claimed {
     pub(super) nonce: u64,
-    /// Accept time, manager and seq of our claim, once it came down.
-    pub(super) own: Option<(u64, u64, u64)>,
+    /// When it resumed, microseconds.
+    pub(super) resumed_at: u64,
+    /// When it resumed, accept time, manager and seq of our claim, once it came down.
+    pub(super) own: Option<(u64, u64, u64, u64)>,
     /// The same of the latest one of somebody else.
-    pub(super) rival: Option<(u64, u64, u64)>,
+    pub(super) rival: Option<(u64, u64, u64, u64)>,
 }
 
 /// Where a connection is in its life.

@@ -25,7 +25,7 @@ const MOVE_WITHIN: u64 = 2_000;
 
 /// Rooms left lately that are remembered for one connection: who leaves more in ten minutes may be put back by a
 /// control that was late.
-const MOST_LEFT: usize = 64;
+pub(super) const MOST_LEFT: usize = 64;
 
 /// How long a late control may come after, microseconds: as long as controls are kept.
 const LATE: u64 = crate::controls::KEEP;
@@ -158,17 +158,17 @@ impl<T: Transport> Shard<T> {
     }
 
     fn claimed(&mut self, key: SlabKey, claim: &Claim, decided: Decided, now: Now) -> bool {
-        let ours = (decided.accepted_at, decided.manager, decided.seq);
+        let ours = (claim.resumed_at, decided.accepted_at, decided.manager, decided.seq);
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let (id, generation) = (connection.id, connection.generation);
         if claim.generation < generation {
             // An old ticket was used somewhere: that connection has to hear of this one.
-            self.claim(key);
+            self.claim(key, now);
             return false;
         }
         if claim.generation == generation {
             let Some(known) = connection.extras.as_mut().and_then(|extras| extras.claim.as_mut()) else {
-                return self.replaced(key, now);
+                return self.moved(key, now);
             };
             if claim.nonce == known.nonce {
                 known.own = Some(ours);
@@ -178,6 +178,7 @@ impl<T: Transport> Shard<T> {
             if known.own.is_none() || known.rival <= known.own {
                 return false;
             }
+            return self.moved(key, now);
         }
         tracing::debug!(
             connection = format!("{id:016x}"),
@@ -188,20 +189,34 @@ impl<T: Transport> Shard<T> {
         self.replaced(key, now)
     }
 
+    /// Another one came from the same ticket, later. Its client may be this one's, which has given this one up, or
+    /// somebody who would never hear of an end for good: it resumes as the next generation.
+    pub(super) fn moved(&mut self, key: SlabKey, now: Now) -> bool {
+        self.close(key, CloseReason::Moved, now);
+        true
+    }
+
     pub(super) fn replaced(&mut self, key: SlabKey, now: Now) -> bool {
         self.close(key, CloseReason::Replaced, now);
         true
     }
 
     /// Hands up that this connection is the one that counts.
-    pub(super) fn claim(&mut self, key: SlabKey) {
+    pub(super) fn claim(&mut self, key: SlabKey, now: Now) {
         let Some((app, _)) = self.tables.identity(key.index) else { return };
         let app = app.to_owned();
         let Some(connection) = self.connections.get_mut(key) else { return };
         let nonce = self.rng.random();
         let (id, generation) = (connection.id, connection.generation);
-        connection.extras().claim = Some(Claimed { nonce, own: None, rival: None });
-        self.ingest.claim(&app, id, generation, nonce);
+        let claim = &mut connection.extras().claim;
+        if claim.as_ref().is_some_and(|pending| pending.own.is_none()) {
+            return;
+        }
+        // Once more if an older one comes to light; it resumed when it did.
+        let (resumed_at, rival) =
+            claim.as_ref().map_or((now.micros, None), |before| (before.resumed_at, before.rival));
+        *claim = Some(Claimed { nonce, resumed_at, own: None, rival });
+        self.ingest.claim(&app, id, Claim { generation, nonce, resumed_at });
     }
 
     /// Something is missing from here on: nothing more is delivered to those who are here, and they are closed, in

@@ -109,6 +109,7 @@ impl<T: Transport> Shard<T> {
             ingest: &self.ingest,
             identity,
             message,
+            repeats: None,
         };
         match message.target {
             Target::Room(room, key) => placer.place(tables.room(key, message.app, room).iter().copied()),
@@ -236,6 +237,8 @@ struct Placer<'a, T> {
     ingest: &'a Ingest,
     identity: Identity,
     message: &'a Message<'a>,
+    /// Its further identities, once somebody asked.
+    repeats: Option<Vec<(u64, u64)>>,
 }
 
 impl<T> Placer<'_, T> {
@@ -246,7 +249,8 @@ impl<T> Placer<'_, T> {
         for slot in slots {
             let Some(connection) = self.connections.at_mut(slot) else { continue };
             if connection.special.any() {
-                match special_turn(connection, self.ingest, self.identity, self.message) {
+                let of = || self.ingest.repeats_of(self.identity.arrival);
+                match special_turn(connection, self.identity, self.message, &mut self.repeats, of) {
                     Turn::Now => {}
                     Turn::Later => {
                         placed += 1;
@@ -283,9 +287,10 @@ enum Turn {
 #[inline(never)]
 fn special_turn<T>(
     connection: &Connection<T>,
-    ingest: &Ingest,
     identity: Identity,
     message: &Message<'_>,
+    repeats: &mut Option<Vec<(u64, u64)>>,
+    look_up: impl FnOnce() -> Vec<(u64, u64)>,
 ) -> Turn {
     let special = connection.special;
     if special.is(Way::Held) {
@@ -297,7 +302,7 @@ fn special_turn<T>(
         let (seq, accepted_at) = (message.seq, message.accepted_at);
         let mut covered = floor.covers(Covered { manager, seq, accepted_at });
         if !covered && !message.request_key.is_empty() {
-            covered = ingest.repeats_of(identity.arrival).into_iter().any(|repeat| floor.names(repeat));
+            covered = repeats.get_or_insert_with(look_up).iter().any(|repeat| floor.names(*repeat));
         }
         if covered {
             return Turn::Never;

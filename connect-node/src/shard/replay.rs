@@ -19,8 +19,9 @@ use crate::{
     window::Kept,
 };
 
-/// Messages found at once: 8 bytes each for a client that is being brought back.
-const FIND: usize = 4096;
+/// Messages found at once, 8 bytes each for a client that is being brought back: each look goes through all that it
+/// missed.
+const FIND: usize = 16 * 1024;
 
 /// Messages fetched and encoded at once.
 const FETCH: usize = 64;
@@ -31,6 +32,9 @@ const LOW_WATER: usize = 64 * 1024;
 /// Messages of one replay before others get their turn.
 const PER_TURN: usize = 512;
 
+/// Messages of all replays before live ones get their turn: some 2 ms.
+const PER_ROUND: usize = 2048;
+
 /// Where one client's replay is.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
@@ -38,10 +42,14 @@ pub(super) struct Replay {
     after: Option<u64>,
     /// Arrival numbers of what comes next, ascending.
     next: VecDeque<u64>,
+    /// What is not in `next` and up to here is not for it.
+    searched: u64,
     /// Rooms it was put into while it was away or is being brought back: only what came behind is for it.
     entered: Vec<Entered>,
     /// Messages given so far.
     given: u64,
+    /// Whether it waits for its turn.
+    queued: bool,
 }
 
 /// A room that a connection is in only from some message on.
@@ -83,35 +91,48 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    /// Goes on with every replay for a turn. True if one has more to give at once.
+    /// Goes on with the replays whose turn it is. True if more is left to be given at once.
     pub fn replay(&mut self, now: Now) -> bool {
+        let mut looked = 0;
         for _ in 0..self.replays.len() {
+            if looked >= PER_ROUND {
+                break;
+            }
             let Some(key) = self.replays.pop_front() else { break };
-            self.replay_on(key, now);
+            let replay =
+                self.connections.get_mut(key).and_then(|connection| connection.extras().replay.as_mut());
+            if let Some(replay) = replay {
+                replay.queued = false;
+                looked += self.replay_on(key, now);
+            }
         }
+        self.has_replays()
+    }
+
+    pub(super) fn has_replays(&self) -> bool {
         !self.replays.is_empty()
     }
 
-    /// Goes on with one replay, if there is one. False if the connection is gone.
-    pub(super) fn replay_on(&mut self, key: SlabKey, now: Now) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else { return false };
+    /// Goes on with one replay, if there is one. Returns how many messages it looked at.
+    pub(super) fn replay_on(&mut self, key: SlabKey, now: Now) -> usize {
+        let Some(connection) = self.connections.get_mut(key) else { return 0 };
         if !connection.special.is(Way::Replaying)
             || connection.special.is(Way::Held)
             || connection.is_closing()
         {
-            return true;
+            return 0;
         }
-        let Some(mut replay) = connection.extras().replay.take() else { return true };
-        let step = self.step(key, &mut replay, now);
-        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Some(mut replay) = connection.extras().replay.take() else { return 0 };
+        let (step, looked) = self.step(key, &mut replay, now);
+        let Some(connection) = self.connections.get_mut(key) else { return looked };
         match step {
             Step::Wait => {
                 // Its socket calls for more when it can; else it is called in its turn.
                 let in_turn = connection.outbox.is_empty() && !connection.is_closing();
-                connection.extras().replay = Some(replay);
-                if in_turn && !self.replays.contains(&key) {
+                if in_turn && !std::mem::replace(&mut replay.queued, true) {
                     self.replays.push_back(key);
                 }
+                connection.extras().replay = Some(replay);
             }
             Step::Done => {
                 connection.special.clear(Way::Replaying);
@@ -127,40 +148,39 @@ impl<T: Transport> Shard<T> {
                 self.close(key, CloseReason::SlowConsumer, now);
             }
         }
-        true
+        looked
     }
 
-    fn step(&mut self, key: SlabKey, replay: &mut Replay, now: Now) -> Step {
+    fn step(&mut self, key: SlabKey, replay: &mut Replay, now: Now) -> (Step, usize) {
         let room = LOW_WATER.min(self.settings.outbox_bytes / 2);
-        let mut given = 0;
+        let mut looked = 0;
         loop {
-            let Some(connection) = self.connections.get_mut(key) else { return Step::Wait };
-            if connection.is_closing() || connection.outbox.len() > room || given >= PER_TURN {
-                return Step::Wait;
+            let Some(connection) = self.connections.get_mut(key) else { return (Step::Wait, looked) };
+            if connection.is_closing() || connection.outbox.len() > room || looked >= PER_TURN {
+                return (Step::Wait, looked);
             }
             if replay.next.is_empty() {
                 let through = self.taken.arrival;
                 if replay.after.is_some_and(|after| after >= through) {
-                    return Step::Done;
+                    return (Step::Done, looked);
                 }
-                let Some(found) = self.find_missed(key, replay, through) else { return Step::FellBehind };
-                // What is not found up to there is not for it.
-                let all = found.len() < FIND;
+                let Some(found) = self.find_missed(key, replay, through) else {
+                    return (Step::FellBehind, looked);
+                };
+                replay.searched =
+                    if found.len() < FIND { through } else { found.last().copied().unwrap_or(through) };
                 replay.next = found.into();
-                if replay.next.is_empty() && all {
-                    replay.after = Some(through);
-                    continue;
-                }
             }
             let some: Vec<u64> = replay.next.iter().take(FETCH).copied().collect();
-            let Some(kept) = self.ingest.fetch(&some) else { return Step::FellBehind };
+            let Some(kept) = self.ingest.fetch(&some) else { return (Step::FellBehind, looked) };
             for (arrival, kept) in some.iter().zip(&kept) {
-                given += 1;
+                looked += 1;
                 let found = Found { arrival: *arrival, kept };
                 replay.given += u64::from(self.give(key, &found, &replay.entered, now));
             }
             replay.next.drain(..some.len());
-            replay.after = some.last().copied().max(replay.after);
+            let reached = if replay.next.is_empty() { Some(replay.searched) } else { some.last().copied() };
+            replay.after = reached.max(replay.after);
             self.flush_replayed(key, now);
         }
     }

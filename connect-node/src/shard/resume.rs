@@ -96,12 +96,12 @@ impl<T: Transport> Shard<T> {
 
     /// Whether a client can be told that it missed nothing, once interest in its keys is there.
     pub(super) fn what_is_missing(&self, returning: &Returning, now: Now) -> Option<Missing> {
-        let Ticket { app, user_id, issued_at, .. } = &returning.ticket;
+        let Ticket { app, user_id, issued_at, as_of, .. } = &returning.ticket;
         let Some(floor) = &returning.floor else { return Some(Missing::Position) };
         let mut keys = self.tables.keys_to_connect(app, user_id);
         let rooms = returning.rooms.iter().map(|entering| entering.room.as_str());
         keys.extend(self.tables.keys_to_join(app, rooms));
-        self.ingest.missing(floor, &keys, *issued_at, now.micros)
+        self.ingest.missing(floor, &keys, (*issued_at).min(*as_of), now.micros)
     }
 }
 
@@ -114,7 +114,13 @@ impl Returning {
                 let late = self.ticket.login_at > accepted_at || left_later;
                 let full = self.rooms.len() >= MAX_ROOMS;
                 match self.rooms.iter_mut().find(|entering| entering.room == *room) {
-                    Some(entering) => entering.since = entering.since.max(accepted_at),
+                    Some(entering) => {
+                        // Its ticket may name the room that this put it into, and be older than this.
+                        if entering.since == accepted_at {
+                            self.entered.push(Entered { room: room.clone(), arrival, by: Some(by) });
+                        }
+                        entering.since = entering.since.max(accepted_at);
+                    }
                     None if late || full => {}
                     None => {
                         self.rooms.push(Entering { room: room.clone(), since: accepted_at });
@@ -221,7 +227,7 @@ mod tests {
         for name in ["ff", "", "00000000000000FF", "0000000000000000", "-000000000000001"] {
             assert_eq!(floor_of(&Floor::default(), &resume(name)), None, "{name}");
         }
-        let many = (1..=1025_u64).map(|n| (format!("{n:016x}"), 1)).collect();
+        let many = (1..=257_u64).map(|n| (format!("{n:016x}"), 1)).collect();
         assert_eq!(floor_of(&Floor::default(), &Resume { position: many, ..Resume::default() }), None);
     }
 }

@@ -11,6 +11,7 @@ use pushcast_proto::client::v1::{
 
 use super::{
     connection::{Phase, Way},
+    control::MOST_LEFT,
     frames::{Format, encode},
     resume::{Entering, MOVES, Returning},
     slab::SlabKey,
@@ -149,13 +150,12 @@ impl<T: Transport> Shard<T> {
         }
         let generation = returning.ticket.generation.saturating_add(1);
         let connection_id = returning.ticket.connection_id;
-        if let Some(older) = self.by_id.get(&connection_id).and_then(|slot| self.connections.key_at(*slot)) {
-            if self.connections.get(older).is_some_and(|older| older.generation > generation) {
-                metrics::resumed("refused", "replaced");
-                self.replaced(key, now);
-                return;
-            }
-            self.replaced(older, now);
+        let older = |shard: &Self| shard.connections.key_at(*shard.by_id.get(&connection_id)?);
+        let generation_of = |shard: &Self| Some(shard.connections.get(older(shard)?)?.generation);
+        if generation_of(self).is_some_and(|here| here > generation) {
+            metrics::resumed("refused", "replaced");
+            self.replaced(key, now);
+            return;
         }
         // Interest first: what comes from here on is not lost, whatever the answer is.
         let (app, user) = (returning.ticket.app.clone(), returning.ticket.user_id.clone());
@@ -184,18 +184,29 @@ impl<T: Transport> Shard<T> {
             self.close(key, CloseReason::Moved, now);
             return;
         }
+        if let Some(older) = older(self) {
+            if generation_of(self) == Some(generation) {
+                self.moved(older, now);
+            } else {
+                self.replaced(older, now);
+            }
+        }
         if let Some(connection) = self.connections.get_mut(key) {
             connection.id = connection_id;
             connection.generation = generation;
             connection.login_at = returning.ticket.login_at;
-            connection.extras().left = std::mem::take(&mut returning.left);
+            let mut left = std::mem::take(&mut returning.left);
+            left.drain(..left.len().saturating_sub(MOST_LEFT));
+            connection.extras().left = left;
         }
         self.by_id.insert(connection_id, key.index);
         if let Some(missing) = missing {
             self.inbox.unsubscribe(&interest);
             metrics::resumed("unrecovered", missing.label());
-            self.let_in(key, &app, &user, asked, now);
-            self.claim_unless_drained(key, &returning);
+            let asked: Vec<Entering> =
+                asked.iter().map(|entering| self.entering_again(key, entering)).collect();
+            self.let_in(key, &app, &user, &asked, now);
+            self.claim_unless_drained(key, &returning, now);
             self.answer_connect(key, id, false, now);
             return;
         }
@@ -207,14 +218,21 @@ impl<T: Transport> Shard<T> {
                 returning.floor.take().map(|floor| (floor, now.millis + FLOOR_MILLIS));
             connection.special.set(Way::Replaying);
         }
-        self.claim_unless_drained(key, &returning);
+        self.claim_unless_drained(key, &returning, now);
         self.answer_connect(key, id, true, now);
         self.begin_replay(key, returning.entered, now);
     }
 
-    fn claim_unless_drained(&mut self, key: SlabKey, returning: &Returning) {
+    /// A room that it enters now, later than any decision about it that this connection knows of.
+    fn entering_again(&self, key: SlabKey, entering: &Entering) -> Entering {
+        let left_at = self.connections.get(key).and_then(|connection| connection.left_at(&entering.room));
+        let since = entering.since.max(left_at.unwrap_or(0)).saturating_add(1);
+        Entering { room: entering.room.clone(), since }
+    }
+
+    fn claim_unless_drained(&mut self, key: SlabKey, returning: &Returning, now: Now) {
         if !returning.ticket.drained {
-            self.claim(key);
+            self.claim(key, now);
         }
     }
 
@@ -287,11 +305,17 @@ impl<T: Transport> Shard<T> {
             self.inbox.unsubscribe(&wanted);
             return;
         }
+        if self.is_held(key) {
+            // There was a hole in what came before.
+            self.inbox.unsubscribe(&wanted);
+            self.close(key, CloseReason::Moved, now);
+            return;
+        }
         let arrival = self.taken.arrival;
         for (room, interest) in rooms.into_iter().zip(wanted) {
             // Later than any decision about it that this connection knows of.
             let left_at = self.connections.get_mut(key).and_then(|connection| connection.left_at(room));
-            let since = now.micros.max(left_at.unwrap_or(0)) + 1;
+            let since = now.micros.max(left_at.unwrap_or(0)).saturating_add(1);
             if self.tables.join(key.index, room, since) {
                 self.entered(key, room, arrival, None);
             } else {
@@ -299,6 +323,11 @@ impl<T: Transport> Shard<T> {
             }
         }
         self.answer_rooms(key, id, now);
+    }
+
+    /// Whether it is older than a hole.
+    pub(super) fn is_held(&mut self, key: SlabKey) -> bool {
+        self.connections.get_mut(key).is_some_and(|connection| connection.special.is(Way::Held))
     }
 
     fn on_leave(&mut self, key: SlabKey, id: u32, rooms: &[String], now: Now) {
@@ -312,7 +341,7 @@ impl<T: Transport> Shard<T> {
             if let Some(gone) = self.tables.leave(key.index, room) {
                 self.inbox.unsubscribe(&[gone]);
             }
-            self.note_left(key, room, now.micros.max(since) + 1, now);
+            self.note_left(key, room, now.micros.max(since).saturating_add(1), now);
         }
         self.answer_rooms(key, id, now);
     }

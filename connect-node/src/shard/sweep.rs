@@ -73,10 +73,11 @@ impl<T: Transport> Shard<T> {
 
     /// The end of a connection of a draining node: what waits, its position, Close.
     pub(super) fn close_restarting(&mut self, key: SlabKey, now: Now) {
+        // There may be a hole in what is delivered: only then is it known whether this one is older.
+        self.deliver(now);
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.phase == Phase::Open && !connection.special.is(Way::Held) {
             let (format, replaying) = (connection.format, connection.special.is(Way::Replaying));
-            self.deliver(now);
             let mut bytes = Vec::new();
             if !replaying {
                 bytes = super::frames::encode(format, &self.heartbeat_frame(now));

@@ -103,9 +103,10 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Has the event loop flush what was touched outside of it.
+    /// Has the event loop flush what was touched outside of it, and go on with what began there.
     pub(super) fn wake_to_flush(&self) {
-        if self.shard.borrow().touched_len() > 0 {
+        let shard = self.shard.borrow();
+        if shard.touched_len() > 0 || shard.has_replays() {
             self.wake.notify_one();
         }
     }
@@ -255,9 +256,8 @@ async fn turn(core: &Core) {
         let mut shard = core.shard.borrow_mut();
         let now = core.clock.now();
         shard.deliver(now);
-        if shard.replay(now) {
-            core.wake.notify_one();
-        }
+        // Who has more to come has this woken again at the end.
+        let _ = shard.replay(now);
         shard.touched_len()
     };
     while left > 0 {

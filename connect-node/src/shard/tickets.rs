@@ -12,15 +12,23 @@ use super::{
     state::{Now, Shard},
     transport::Transport,
 };
-use crate::{floor::Floor, tickets::LIFE};
+use crate::{
+    floor::Floor,
+    tickets::{LIFE, MAX_TICKET},
+};
 
 /// Milliseconds after which a ticket is replaced.
 pub(super) const RENEW_MILLIS: u64 = LIFE / 2 / 1000;
 
 impl<T: Transport> Shard<T> {
-    /// A fresh ticket as a frame; none without a key or for a connection that is in no table.
+    /// A fresh ticket as a frame; none without a key, for a connection that is in no table, or for one that is older
+    /// than a hole. Who is in so many rooms that a ticket could not come back in one frame gets an empty one, which
+    /// takes the place of what it had.
     pub(super) fn ticket_frame(&mut self, key: SlabKey, drained: bool, now: Now) -> Option<Vec<u8>> {
         if !self.settings.ticket_keys.is_some() {
+            return None;
+        }
+        if self.is_held(key) {
             return None;
         }
         let reached = self.reached(key, now);
@@ -45,7 +53,10 @@ impl<T: Transport> Shard<T> {
         }
         connection.ticket_at = now.millis;
         let format = connection.format;
-        let ticket = self.settings.ticket_keys.sign(&ticket)?;
+        let mut ticket = self.settings.ticket_keys.sign(&ticket)?;
+        if ticket.len() > MAX_TICKET {
+            ticket.clear();
+        }
         let frame = server_frame::Frame::Ticket(TicketFrame { ticket });
         Some(encode(format, &ServerFrame { id: 0, frame: Some(frame) }))
     }

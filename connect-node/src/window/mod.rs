@@ -46,6 +46,8 @@ pub(crate) struct Window {
     runs: Runs,
     /// Further identities of messages, by arrival.
     repeats: BTreeMap<u64, Vec<(u64, u64)>>,
+    /// Identities in it.
+    repeated: usize,
     /// Of all segments.
     bytes: usize,
     messages: usize,
@@ -92,6 +94,7 @@ impl Window {
             chains: Chains::default(),
             runs: Runs::default(),
             repeats: BTreeMap::new(),
+            repeated: 0,
             bytes: 0,
             messages: 0,
         }
@@ -129,6 +132,7 @@ impl Window {
     pub(crate) fn repeat(&mut self, arrival: u64, identity: (u64, u64)) {
         // One that went already is forgotten with the next that goes.
         self.repeats.entry(arrival).or_default().push(identity);
+        self.repeated += 1;
     }
 
     /// Lets go of what is too old. What goes is handed to `gone`.
@@ -152,7 +156,9 @@ impl Window {
             self.runs.pop(manager);
         }
         if !self.repeats.is_empty() {
-            self.repeats = self.repeats.split_off(&(segment.last_arrival() + 1));
+            let kept = self.repeats.split_off(&(segment.last_arrival() + 1));
+            let gone = std::mem::replace(&mut self.repeats, kept);
+            self.repeated -= gone.values().map(Vec::len).sum::<usize>();
         }
         self.bytes -= segment.bytes;
         self.messages -= segment.messages();
@@ -161,7 +167,7 @@ impl Window {
 
     /// Everything it takes, index included.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes + self.chains.bytes() + self.runs.bytes() + self.repeats.len() * REPEAT_BYTES
+        self.bytes + self.chains.bytes() + self.runs.bytes() + self.repeated * REPEAT_BYTES
     }
 
     /// Messages in it.
@@ -183,7 +189,8 @@ impl Window {
     }
 
     /// Arrival numbers, ascending, of the first messages for these keys behind `after` and up to `through`, as many
-    /// as `most`; from where `floor` may not cover them. `None` if `after` is not in the window any more.
+    /// as `most`; from where `floor` may not cover them. `None` if `after`, or at the start something that `floor` does
+    /// not cover, is not in the window any more.
     pub(crate) fn find(
         &self,
         keys: &[Key],
@@ -195,6 +202,7 @@ impl Window {
         let from = match after {
             Some(after) if self.chains.newest_evicted() > after => return None,
             Some(after) => after + 1,
+            None if !self.reaches_back(floor, keys, floor.unnamed_after()) => return None,
             None => self.runs.first_uncovered(floor).unwrap_or(u64::MAX),
         };
         let mut found = Vec::new();

@@ -434,7 +434,7 @@ fn conflicts_are_told_and_not_counted() {
 fn only_app_and_control_of_what_is_handed_up_are_believed() {
     let mut b = Bench::linked(1);
     let kick = Action::Kick(Kick { reason: "x".repeat(120), reconnect: true });
-    let claim = Action::Claim(Claim { generation: 3, nonce: 4 });
+    let claim = Action::Claim(Claim { generation: 3, nonce: 4, resumed_at: 0 });
     for good in [
         control(user("u"), Action::Join("r".into())),
         control(Some(Whose::ConnectionId(7)), Action::Leave("r".into())),

@@ -93,7 +93,7 @@ fn controls_outlive_the_messages_around_them() {
         log.append(&mut message(1), Some(Api::Broadcast), at(n));
         log.append(&mut join("r"), None, at(n));
     }
-    log.append(&mut control(Action::Claim(Claim { generation: 1, nonce: 2 })), None, at(5));
+    log.append(&mut control(Action::Claim(Claim { generation: 1, nonce: 2, resumed_at: 0 })), None, at(5));
     log.evict(1_000_000);
     assert_eq!((log.oldest(), log.newest()), (10, 9));
     assert_eq!(controls(&log, 10), [2, 4, 6, 8]);

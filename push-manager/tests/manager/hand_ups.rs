@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn claim(generation: u64) -> Message {
-    let claim = Action::Claim(Claim { generation, nonce: 9 });
+    let claim = Action::Claim(Claim { generation, nonce: 9, resumed_at: 0 });
     let control = Control { whose: Some(Whose::ConnectionId(5)), action: Some(claim) };
     Message { app: "t".into(), target: Some(Target::Control(control)), ..Message::default() }
 }

@@ -81,14 +81,13 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         let room = format!("room-{}", n / ROOM);
         clients.spawn(mover(urls[0].clone(), urls[1..].to_vec(), n, room, Arc::clone(&told)));
     }
-    for n in 0..HEALTHY {
-        let url = urls[1 + n % 2].clone();
-        clients.spawn(healthy(url, n, begun, Arc::clone(&told)));
-    }
+    // On a thread of their own: ten thousand clients that shake hands are not what these are to wait for.
+    let (stop, stopped) = watch::channel(false);
+    let watched =
+        Watched { urls: urls[1..].to_vec(), grpc: fleet.grpc.clone(), begun, told: Arc::clone(&told) };
+    let watched = std::thread::spawn(move || watched.run(stopped));
     wait_for("everybody is connected", &told.connected, (CLIENTS + HEALTHY) as u64).await?;
     let manager = PushClient::new(&fleet.grpc)?;
-    let (stop, stopped) = watch::channel(false);
-    let load = tokio::spawn(load(manager.clone(), begun, stopped));
     sleep(PEACE).await;
     let before = told.take_p99()?;
 
@@ -101,7 +100,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let took = death.elapsed();
     let during = told.take_p99()?;
     stop.send_replace(true);
-    load.await??;
+    let joined = tokio::task::spawn_blocking(move || watched.join()).await?;
+    joined.map_err(|_| anyhow::anyhow!("the thread of the healthy clients panicked"))??;
     told.stop.store(true, Ordering::Relaxed);
     clients.shutdown().await;
     println!(
@@ -114,6 +114,30 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         before * 1e3
     );
     Ok(())
+}
+
+/// The healthy clients and who pushes to them.
+struct Watched {
+    urls: Vec<String>,
+    grpc: String,
+    begun: Instant,
+    told: Arc<Told>,
+}
+
+impl Watched {
+    fn run(self, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            let mut clients = JoinSet::new();
+            for n in 0..HEALTHY {
+                let url = self.urls[n % self.urls.len()].clone();
+                clients.spawn(healthy(url, n, self.begun, Arc::clone(&self.told)));
+            }
+            load(PushClient::new(&self.grpc)?, self.begun, stopped).await?;
+            clients.shutdown().await;
+            Ok(())
+        })
+    }
 }
 
 async fn wait_for(what: &str, count: &AtomicU64, wanted: u64) -> anyhow::Result<()> {

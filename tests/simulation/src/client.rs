@@ -84,7 +84,7 @@ pub(crate) struct Client {
     /// What its shard had placed when all that it was sent was last looked at.
     pub(crate) looked_at: Rc<Position>,
     /// What its shard had placed when it left the tables.
-    pub(crate) ended: Option<Position>,
+    pub(crate) ended: Option<Point>,
     /// Where the hole is that it is older than; what comes behind it gets elsewhere.
     pub(crate) held: Option<Position>,
     pub(crate) held_at: u64,
@@ -163,6 +163,12 @@ impl Client {
         rooms
     }
 
+    /// Where it is when its request is done, in the same step as what a control may have done before.
+    pub(crate) fn point_of_request(&self, placed: &Position, decided: bool) -> Point {
+        let after = if decided { &*self.looked_at } else { placed };
+        Point { after: after.clone(), until: placed.clone() }
+    }
+
     /// It entered rooms.
     pub(crate) fn enter(&mut self, rooms: &[usize], from: &Point) {
         for room in rooms {
@@ -182,24 +188,34 @@ impl Client {
     }
 
     /// It left its shard's tables.
-    pub(crate) fn end(&mut self, to: &Position) {
+    pub(crate) fn end(&mut self, placed: &Position) {
+        // A control that closes it has its place somewhere in what was placed just now.
+        let by_control = self.closed.is_some_and(|code| matches!(code, 4001 | 4003 | 4500 | 4503));
+        let by_control = by_control || self.socket.refuses();
+        let after = if by_control { &*self.looked_at } else { placed };
+        let to = Point { after: after.clone(), until: placed.clone() };
         let rooms = self.rooms();
-        self.leave(&rooms, &Point::at(to));
-        self.ended = Some(to.clone());
+        self.leave(&rooms, &to);
+        self.ended = Some(to);
     }
 
     /// Whether a message of a manager, if its node has it, is for this connection.
     pub(crate) fn wants(&self, manager: u64, seq: u64, message: &Accepted) -> Wants {
         let Some(from) = &self.from else { return Wants::No };
         let before = |to: &Option<Position>| to.as_ref().is_none_or(|to| seq <= to.at(manager));
-        if seq <= from.at(manager) || !before(&self.ended) || !before(&self.held) {
+        if seq <= from.at(manager) || !before(&self.held) {
             return Wants::No;
         }
+        let last = match &self.ended {
+            Some(ended) if seq > ended.until.at(manager) => return Wants::No,
+            Some(ended) if seq > ended.after.at(manager) => Wants::Maybe,
+            Some(_) | None => Wants::Yes,
+        };
         let old = from.get(manager).is_none() && self.unnamed_before.is_some_and(|as_of| message.at <= as_of);
         // On a connection that resumed, its other identity may be behind it.
         let repeats = message.request.is_some() && self.unnamed_before.is_some();
         let most = if old || repeats { Wants::Maybe } else { Wants::Yes };
-        most.min(is_for(&message.target, self.app, self.user, &self.stays, manager, seq))
+        most.min(last).min(is_for(&message.target, self.app, self.user, &self.stays, manager, seq))
     }
 
     /// Whether a message is counted for it when it is placed.

@@ -55,6 +55,9 @@ pub(crate) struct Manager {
     pub(crate) learned: Option<u64>,
     /// Once it ended: up to where each node process had acknowledged.
     pub(crate) left_pending: Option<HashMap<usize, u64>>,
+    /// Node processes that it knows no more, and up to where they had acknowledged.
+    pub(crate) forgotten: Vec<(usize, u64)>,
+    pub(crate) addresses: BTreeMap<NodeKey, String>,
     settles_at: u64,
 }
 
@@ -94,6 +97,8 @@ impl Manager {
             ledger: Ledger::new(cap),
             learned: None,
             left_pending: None,
+            forgotten: Vec::new(),
+            addresses: BTreeMap::new(),
             settles_at: u64::MAX,
         }
     }
@@ -122,6 +127,10 @@ impl Manager {
     fn append(&mut self, stage: &mut Stage, message: &mut Message, push: Push) -> log::Accepted {
         let accepted = self.log.append(message, push.target.api(), self.now(stage));
         let own = Id { manager: self.index, seq: accepted.seq };
+        if let Some(request) = push.request {
+            stage.truth.identities.entry(request).or_default().push(own);
+        }
+        stage.tell(|| format!("{own} at {}: {push:?}", accepted.accepted_at));
         let message_id = match &message.request_hash[..] {
             [] => format!("{:016x}-{}", self.id, accepted.seq),
             hash => hash.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -139,14 +148,15 @@ impl Manager {
     }
 
     /// Logs what a node handed up. Nobody waits for it.
-    pub(crate) fn hand_up(&mut self, stage: &mut Stage, mut control: Message) {
-        let Some(target) = handed_up(&control) else { return };
+    pub(crate) fn hand_up(&mut self, stage: &mut Stage, mut control: Message) -> Option<u64> {
+        let target = handed_up(&control)?;
         stage.findings.counts.handed_up += 1;
         let now = self.now(stage);
         let accepted = self.append(stage, &mut control, Push { target, content: None, request: None });
         self.ledger.accepted(now.mono, 0, None, false);
         self.answers.accept(accepted.seq, now.mono, 0, None, None);
         self.settle(stage);
+        Some(accepted.accepted_at)
     }
 
     /// By its own clocks.

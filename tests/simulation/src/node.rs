@@ -21,7 +21,7 @@ use crate::{
     quotes::Quote,
     socket::Wire,
     stage::{Clock, MILLI, SECOND, Stage},
-    truth::{Accepted, Position},
+    truth::{Accepted, Position, Target, Truth},
 };
 
 /// How long a record outlives its process.
@@ -85,7 +85,7 @@ impl Node {
         let name = format!("n{place}");
         let settings = IngestSettings {
             registry: dynamic,
-            lease: stage.chance.pick(&[LEASE, LEASE, 4 * SECOND]).unwrap_or(LEASE),
+            lease: LEASE,
             window: WindowLimits { bytes: 64 << 20, age: 120 * SECOND },
         };
         let ends: Vec<End> = (0..stage.chance.between(1, 3)).map(|_| End::default()).collect();
@@ -144,12 +144,19 @@ impl Node {
         seq: u64,
         message: &Accepted,
         user: Option<usize>,
+        truth: &Truth,
     ) -> RangeInclusive<u32> {
         let clients = self.seats.iter().flat_map(|seat| &seat.clients);
         let of_user = clients.filter(|client| user.is_none_or(|user| client.user == user));
         let (mut fewest, mut most) = (0, 0);
         for client in of_user {
+            // What it was put into, or taken out of, it may not have been told yet.
+            let untold = client.from.is_some()
+                && client.socket.refuses()
+                && matches!(message.target, Target::Room { .. })
+                && truth.decided.contains(&(client.app, client.user));
             match client.counts(manager, seq, message) {
+                _ if untold => most += 1,
                 Wants::No => {}
                 Wants::Maybe => most += 1,
                 Wants::Yes => (fewest, most) = (fewest + 1, most + 1),

@@ -151,6 +151,9 @@ impl Numbers {
             let accepted = stage.truth.message(Id { manager, seq: *seq });
             let first = accepted.and_then(|accepted| self.requests.get(&accepted.request?));
             let repeats = first.is_some_and(|first| *first != Id { manager, seq: *seq });
+            // The first of it may have been before clients.
+            let others = accepted.and_then(|accepted| stage.truth.identities.get(&accepted.request?));
+            let repeats = repeats || others.is_some_and(|others| others.len() > 1);
             !lost && !repeats && !accepted.is_some_and(|accepted| self.is_before_clients(accepted.real))
         })
     }

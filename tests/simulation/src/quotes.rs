@@ -26,12 +26,13 @@ pub(crate) fn quoted(
 ) {
     never_back(stage, client, quote, who);
     // A resume is answered with what the client had, which may be ahead of this node for a while.
-    if client.told.is_some() || client.unnamed_before.is_none() {
-        client.as_of = client.as_of.max(quote.as_of);
-        client.told.get_or_insert_default().raise(&quote.position);
-    } else {
+    if client.told.is_none() && client.unnamed_before.is_some() {
+        client.position.raise(&quote.position);
         client.told = Some(Position::default());
+        return;
     }
+    client.as_of = client.as_of.max(quote.as_of);
+    client.told.get_or_insert_default().raise(&quote.position);
     could_be_quoted(stage, numbers, client, quote, who);
 }
 

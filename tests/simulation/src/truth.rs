@@ -1,10 +1,13 @@
 //! What really is so, beside what the product believes: the messages every manager accepted, and positions.
 
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use bytes::Bytes;
-use push_manager::api::Api;
 use prost::Message as _;
+use push_manager::api::Api;
 use pushcast_proto::connectnode::v1::{Control, Everyone, Message, UserIds, message};
 
 /// Tenants, rooms and users there are. Few, so that they meet often; the same names in both tenants.
@@ -15,13 +18,27 @@ pub(crate) const USERS: [&str; 3] = ["u0", "u1", "u2"];
 /// Whom a message is for; all are indexes of the names above.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    Room { app: usize, room: usize },
-    User { app: usize, user: usize },
-    Users { app: usize, users: Vec<usize> },
-    App { app: usize },
+    Room {
+        app: usize,
+        room: usize,
+    },
+    User {
+        app: usize,
+        user: usize,
+    },
+    Users {
+        app: usize,
+        users: Vec<usize>,
+    },
+    App {
+        app: usize,
+    },
     Everyone,
     /// No push.
-    Control { app: usize, control: Control },
+    Control {
+        app: usize,
+        control: Control,
+    },
 }
 
 impl Target {
@@ -61,12 +78,8 @@ impl Target {
         };
         let is_control = self.is_control();
         let content = if is_control { Bytes::new() } else { Bytes::from(content.to_string()) };
-        let mut message = Message {
-            app: APPS[app].to_owned(),
-            target: Some(target),
-            content,
-            ..Message::default()
-        };
+        let mut message =
+            Message { app: APPS[app].to_owned(), target: Some(target), content, ..Message::default() };
         if let Some(request) = request {
             message.request_id = format!("q{request}");
             message.request_key = key_of(request);
@@ -97,7 +110,6 @@ pub(crate) fn handed_up(message: &Message) -> Option<Target> {
     let app = APPS.iter().position(|app| *app == message.app)?;
     Some(Target::Control { app, control: control.clone() })
 }
-
 
 /// Which message: index of its manager, and its seq there. The content of every message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,6 +171,8 @@ pub(crate) struct Truth {
     pub(crate) managers: Vec<Accepter>,
     /// Requests that several contents were pushed with.
     pub(crate) conflicting: HashSet<u64>,
+    /// All messages of each request.
+    pub(crate) identities: HashMap<u64, Vec<Id>>,
     /// Users, by app and user, that something was decided about.
     pub(crate) decided: HashSet<(usize, usize)>,
 }

@@ -99,7 +99,7 @@ impl World {
             }
             let count = |user| match conflicts {
                 true => 0..=0,
-                false => node.recipients(stage.truth.managers[first.manager].id, first.seq, original, user),
+                false => node.recipients(stage.truth.managers[first.manager].id, first.seq, original, user, &stage.truth),
             };
             let check = if first.manager == manager && first.seq == seq {
                 Check::Acknowledgements

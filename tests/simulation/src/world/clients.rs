@@ -10,7 +10,7 @@ use pushcast_proto::client::v1::{ClientFrame, Connect, Join, Leave, Pong, client
 
 use super::World;
 use crate::{
-    client::{Client, Point},
+    client::Client,
     findings::Check,
     person::{Chapter, Person, Whereabouts},
     progress::Progress,
@@ -116,7 +116,8 @@ impl World {
             keys
         };
         let client = seat.clients.len();
-        let name = format!("client {client} of shard {shard} of {} (person {index})", self.nodes[node].instance);
+        let name =
+            format!("client {client} of shard {shard} of {} (person {index})", self.nodes[node].instance);
         self.persons[index].place = Whereabouts::At { node, shard, client };
         let fresh = resume.is_none();
         let seat = &mut self.nodes[node].seats[shard];
@@ -151,6 +152,8 @@ impl World {
         let rooms: Vec<usize> = (0..ROOMS.len()).filter(|_| self.stage.chance.one_in(2)).collect();
         let names = rooms.iter().map(|room| ROOMS[*room].to_owned()).collect();
         let action = self.stage.chance.below(20);
+        let of = &self.nodes[node].seats[shard].clients[client];
+        let decided = self.stage.truth.decided.contains(&(of.app, of.user));
         let person = self.nodes[node].seats[shard].clients[client].person;
         if self.persons[person].place != (Whereabouts::At { node, shard, client }) {
             return;
@@ -164,14 +167,14 @@ impl World {
                 self.add_interest_late(node, shard, keys);
                 let placed = self.nodes[node].seats[shard].placed();
                 let of = &mut self.nodes[node].seats[shard].clients[client];
-                of.enter(&rooms, &Point::at(&placed));
+                of.enter(&rooms, &of.point_of_request(&placed, decided));
                 of.awaited.push_back((of.rooms(), placed));
             }
             8..=13 if !rooms.is_empty() => {
                 self.feed(node, shard, client, Frame::Leave(Leave { rooms: names }));
                 let placed = self.nodes[node].seats[shard].placed();
                 let of = &mut self.nodes[node].seats[shard].clients[client];
-                of.leave(&rooms, &Point::at(&placed));
+                of.leave(&rooms, &of.point_of_request(&placed, decided));
                 of.awaited.push_back((of.rooms(), placed));
             }
             14 if !self.is_calm() => {

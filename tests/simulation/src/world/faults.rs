@@ -1,6 +1,8 @@
 //! What goes wrong: links break, parts cannot reach each other, processes crash or stop, the registry loses
 //! everything. After it all heals in time.
 
+use std::collections::HashMap;
+
 use push_manager::answers::NodeKey;
 
 use super::World;
@@ -104,6 +106,11 @@ impl World {
         };
         let acked = me.peers.iter().filter_map(|(key, peer)| Some((place(key)?, peer.state.acked())));
         let acked = acked.collect();
+        let mut acked: HashMap<usize, u64> = acked;
+        // A node that it forgot had not got more.
+        for (node, upto) in &me.forgotten {
+            acked.entry(*node).or_insert(*upto);
+        }
         self.managers[manager].left_pending = Some(acked);
         for link in 0..self.links.len() {
             if self.links[link].manager == manager {
@@ -123,7 +130,8 @@ impl World {
     }
 
     fn forget_and_replace(&mut self, process: Process) {
-        self.stage.within(MILLI, LEASE, Event::Unregister(process));
+        // It was kept alive at every third of it.
+        self.stage.within(LEASE * 2 / 3, LEASE, Event::Unregister(process));
         // A node's successor waits until the record is gone; a manager's has another id.
         let (low, high) = match process {
             Process::Node(_) => (LEASE, 3 * SECOND),

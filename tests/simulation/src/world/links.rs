@@ -137,7 +137,11 @@ impl World {
         if !me.alive || !current {
             return;
         }
+        let acked = me.peers.get(&key).map_or(0, |peer| peer.state.acked());
         let (changes, again) = me.link_down(&mut self.stage, key);
+        if changes.iter().any(|change| matches!(change, Change::Removed(_))) {
+            me.forgotten.push((self.links[index].node, acked));
+        }
         debug_assert!(!changes.iter().any(|change| matches!(change, Change::Added(_))));
         if again {
             self.redial(manager, key);

@@ -99,7 +99,9 @@ impl World {
             }
             Ok(Heard::HandedUp(_)) if peer.state.is_closing() => {}
             Ok(Heard::HandedUp(control)) => {
-                me.hand_up(&mut self.stage, control);
+                if let Some(accepted_at) = me.hand_up(&mut self.stage, control) {
+                    self.nobody_claimed(manager, accepted_at);
+                }
                 self.pump_all(manager);
             }
             Ok(Heard::Acked(acked)) => {

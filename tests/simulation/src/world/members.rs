@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use push_manager::nodes::Change;
+use push_manager::{answers::NodeKey, nodes::Change};
 
 use super::World;
 use crate::{
@@ -126,10 +126,17 @@ impl World {
             manager.identity.manager_gone_at = manager.identity.manager_gone_at.max(gone_at);
         }
         manager.identity.managers = others;
+        let before: Vec<_> = manager.nodes.iter().map(|(key, node)| (key, node.addr.clone())).collect();
+        manager.addresses.extend(before);
         let changes = manager.nodes.apply(&news.nodes);
         for change in &changes {
             if let Change::Removed(key) | Change::Relink(key) = change {
                 self.drop_link(index, *key);
+            }
+        }
+        for change in &changes {
+            if let Change::Removed(key) = change {
+                self.note_forgotten(index, *key);
             }
         }
         self.managers[index].record(&changes);
@@ -140,6 +147,16 @@ impl World {
             }
         }
         self.may_take_pushes(index);
+    }
+
+    /// A manager does not know a node any more.
+    pub(super) fn note_forgotten(&mut self, index: usize, key: NodeKey) {
+        let manager = &mut self.managers[index];
+        let place = manager.addresses.get(&key).and_then(|addr| addr.strip_prefix('n')?.parse::<usize>().ok());
+        if let (Some(place), Some(peer)) = (place, manager.peers.get(&key)) {
+            let acked = peer.state.acked();
+            manager.forgotten.push((self.places[place], acked));
+        }
     }
 
     fn node_learns(&mut self, index: usize, first: bool, news: &News) {

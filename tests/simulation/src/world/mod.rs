@@ -220,7 +220,7 @@ impl World {
     }
 
     /// No `as_of` that was quoted may cover a message that is accepted only now.
-    fn nobody_claimed(&mut self, manager: usize, accepted_at: u64) {
+    pub(crate) fn nobody_claimed(&mut self, manager: usize, accepted_at: u64) {
         let id = self.managers[manager].id;
         for node in self.nodes.iter_mut().filter(|node| node.alive) {
             node.note_knowledge(id, self.stage.now);

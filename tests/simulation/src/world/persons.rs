@@ -9,7 +9,7 @@ use crate::{
     naive::Naive,
     person::{Chapter, Letter, What, Whereabouts},
     stage::{Event, MILLI, SECOND},
-    truth::{Id, Position, ROOMS},
+    truth::{Accepted, Id, Position, ROOMS},
 };
 
 /// Close code: another node may have what a client missed.
@@ -52,7 +52,8 @@ impl World {
     pub(super) fn reads(&mut self, index: usize) {
         self.persons[index].reads_at = u64::MAX;
         let some = self.persons[index].letters.len() as u64;
-        let some = if self.stage.chance.one_in(4) && some > 1 { self.stage.chance.between(1, some) } else { some };
+        let some =
+            if self.stage.chance.one_in(4) && some > 1 { self.stage.chance.between(1, some) } else { some };
         for _ in 0..some {
             let Some(letter) = self.persons[index].letters.pop_front() else { break };
             self.read_letter(index, letter);
@@ -63,7 +64,14 @@ impl World {
     }
 
     pub(super) fn read_letter(&mut self, index: usize, letter: Letter) {
-        let Letter { what, point, sent_at } = letter;
+        let Letter { what, mut point, sent_at } = letter;
+        // Where its node is behind what it has, it enters and leaves where it is itself.
+        point.until.raise(&super::shards::wire_position(self.persons[index].progress.position()));
+        self.stage.tell(|| match &what {
+            What::Push(_, id) => format!("person {index} reads {id}"),
+            What::Frame(frame) => format!("person {index} reads {:?}", frame.frame),
+            other => format!("person {index} reads {other:?}"),
+        });
         match what {
             What::Push(frame, id) => self.is_shown(index, &frame, id),
             What::Frame(frame) => match frame.frame {
@@ -112,7 +120,12 @@ impl World {
             // Where it was put while it was away lies between.
             let mut until = point.until.clone();
             until.raise(&position);
-            person.chapter.is_in(&rooms, &Point { after: position, until }, sent_at);
+            let between = Point { after: position, until };
+            if self.stage.truth.decided.contains(&(person.app, person.user)) {
+                // It may have been taken out, and put in again.
+                person.chapter.is_in(&[], &between, sent_at);
+            }
+            person.chapter.is_in(&rooms, &between, sent_at);
         } else {
             self.stage.findings.counts.unrecovered += u64::from(self.persons[index].resuming);
             self.check_chapter(index, false);
@@ -142,7 +155,9 @@ impl World {
             let mut here = person.chapter.stays.iter().filter(|(s, _)| s.room == room && s.to.is_none());
             let wrong = match here.next() {
                 None => Some("a room it is not in"),
-                Some((stay, _)) if stay.covers(manager, id.seq) == Wants::No => Some("a room from before it was in"),
+                Some((stay, _)) if stay.covers(manager, id.seq) == Wants::No => {
+                    Some("a room from before it was in")
+                }
                 Some(_) => None,
             };
             if let Some(wrong) = wrong {
@@ -151,6 +166,7 @@ impl World {
         }
         if !person.seen.insert(push.message_id.clone()) {
             self.stage.findings.counts.dropped_repeats += 1;
+            person.chapter.contents.insert(content);
             return;
         }
         if !person.chapter.contents.insert(content) {
@@ -251,12 +267,14 @@ impl World {
             let named = chapter.from.get(accepter.id);
             for (seq, message) in (1..).zip(&accepter.messages) {
                 let id = Id { manager, seq };
-                let begun = match named {
-                    Some(from) => seq > from,
-                    None => message.real >= chapter.since,
-                };
+                // What was accepted before may have been kept from everybody.
+                let begun = message.real >= chapter.since && named.is_none_or(|from| seq > from);
                 let due = complete || seq <= told.at(accepter.id);
                 if !begun || !due || chapter.contents.contains(&message.content) {
+                    continue;
+                }
+                // A retry is for nobody who came after the original.
+                if self.came_before(chapter, id, message) {
                     continue;
                 }
                 if message.request.is_some_and(|request| self.stage.truth.conflicting.contains(&request)) {
@@ -267,9 +285,12 @@ impl World {
                     from.then(|| stay.clone())
                 };
                 let stays: Vec<Stay> = match &message.target {
-                    crate::truth::Target::Room { room, .. } => {
-                        chapter.stays.iter().filter(|(stay, _)| stay.room == *room).filter_map(stays).collect()
-                    }
+                    crate::truth::Target::Room { room, .. } => chapter
+                        .stays
+                        .iter()
+                        .filter(|(stay, _)| stay.room == *room)
+                        .filter_map(stays)
+                        .collect(),
                     _ => Vec::new(),
                 };
                 if is_for(&message.target, person.app, person.user, &stays, accepter.id, seq) != Wants::Yes {
@@ -284,9 +305,22 @@ impl World {
         }
         self.stage.findings.counts.lost_with_manager += excused;
         if let Some(first) = missing.first() {
-            let what = format!("{} misses {first} and {} more, told {told:?}", person.name, missing.len() - 1);
+            let what =
+                format!("{} misses {first} and {} more, told {told:?}", person.name, missing.len() - 1);
             self.stage.broken(check, what);
         }
+    }
+
+    /// Whether a message is another one's repeat at a node that the person was on, or was one before it came.
+    fn came_before(&self, chapter: &Chapter, id: Id, message: &Accepted) -> bool {
+        let Some(request) = message.request else { return false };
+        let covered = |id: &Id| id.seq <= chapter.from.at(self.stage.truth.managers[id.manager].id);
+        if self.stage.truth.identities.get(&request).is_some_and(|of| of.iter().any(covered)) {
+            return true;
+        }
+        chapter.nodes.iter().any(|(node, _)| {
+            self.nodes[*node].numbers.requests.get(&request).is_some_and(|first| *first != id)
+        })
     }
 
     /// Rule 9: its manager ended while it was pending at a node that the person was on later.
@@ -332,7 +366,10 @@ impl World {
         let is_there = |person: &crate::person::Person| person.place != Whereabouts::Gone;
         let lost = self.persons.iter().find(|person| {
             person.was_replaced
-                && !self.persons.iter().any(|p| p.connection_id == person.connection_id && (is_there(p) || !p.was_replaced))
+                && !self
+                    .persons
+                    .iter()
+                    .any(|p| p.connection_id == person.connection_id && (is_there(p) || !p.was_replaced))
         });
         if let Some(person) = lost {
             let what = format!("{} was replaced by nobody", person.name);

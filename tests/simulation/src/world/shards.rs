@@ -115,14 +115,14 @@ impl World {
             self.read(node, shard, client);
             let Seat { shard, clients, looked_at, .. } = &mut self.nodes[node].seats[shard];
             let client = &mut clients[client];
-            if !client.socket.refuses() {
-                client.looked_at = Rc::clone(looked_at);
-            }
             if client.from.is_some()
                 && client.is_open()
                 && shard.tables().identity(client.key.index).is_none()
             {
                 client.end(&crate::numbers::position_of(shard.marks()));
+            }
+            if !client.socket.refuses() {
+                client.looked_at = Rc::clone(looked_at);
             }
         }
         self.look(node);
@@ -182,6 +182,7 @@ impl World {
                 let placed = self.nodes[node].seats[shard].placed();
                 let client = &mut self.nodes[node].seats[shard].clients[index];
                 let known = self.persons[client.person].chapter.rooms();
+                let decided = self.stage.truth.decided.contains(&(client.app, client.user));
                 client.from.get_or_insert(position.clone());
                 client.since = placed.clone();
                 client.connection_id = u64::from_str_radix(&connected.connection_id, 16).unwrap_or_default();
@@ -190,7 +191,7 @@ impl World {
                 until.raise(&position);
                 let between = Point { after: position.clone(), until };
                 for room in rooms_of(&connected.rooms) {
-                    let is_new = recovered && !known.contains(&room);
+                    let is_new = recovered && (decided || !known.contains(&room));
                     client.enter(&[room], &if is_new { between.clone() } else { Point::at(&position) });
                 }
                 let quote = Quote { position, as_of };
@@ -209,6 +210,13 @@ impl World {
                 let client = &mut self.nodes[node].seats[shard].clients[index];
                 let (awaited, placed) = client.awaited.pop_front().unwrap_or_default();
                 client.answered = Some(Point::at(&placed));
+                // What it was told meanwhile it did not know when it asked.
+                let until = self.nodes[node].seats[shard].shard.marks();
+                let between = Point { after: placed, until: crate::numbers::position_of(until) };
+                let (told, client) = (rooms_of(&done.rooms), &mut self.nodes[node].seats[shard].clients[index]);
+                let gone: Vec<usize> = client.rooms().into_iter().filter(|room| !told.contains(room)).collect();
+                client.enter(&told, &between);
+                client.leave(&gone, &between);
                 let awaited: Vec<_> = awaited.iter().map(|room| ROOMS[*room]).collect();
                 let decided = self.stage.truth.decided.contains(&(client.app, client.user));
                 if awaited != done.rooms && !decided {
