@@ -1,4 +1,4 @@
-.PHONY: build run test check fmt guard-record measure
+.PHONY: build run test chaos check fmt guard-record measure
 
 build:
 	cargo build --workspace
@@ -10,6 +10,10 @@ run: build
 test: build
 	tests/install.sh
 	tests/run.sh
+
+# Whole fleets under faults, with the full numbers: about 20 minutes.
+chaos: build
+	target/debug/chaos
 
 check:
 	cargo fmt --all --check

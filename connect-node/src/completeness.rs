@@ -3,11 +3,10 @@
 //! Owns two times: everything accepted later has arrived here, messages in one, controls in the other. They only
 //! rise. Never does I/O, reads no clock. Times are microseconds.
 
+use crate::clocks::Clocks;
+
 /// How far clocks of managers and nodes may be apart before it is known how far they are.
 const ALLOWANCE: u64 = 5_000_000;
-
-/// Offsets over this are worth a warning.
-pub(crate) const LARGE_OFFSET: u64 = 2_000_000;
 
 /// How long after something happens in the registry a watcher may hear of it.
 const NEWS: u64 = 3_000_000;
@@ -19,7 +18,7 @@ pub(crate) struct Completeness {
     controls: u64,
     /// Since when this node sees for itself which managers there are.
     watching: u64,
-    largest_offset: u64,
+    clocks: Clocks,
 }
 
 impl Completeness {
@@ -45,36 +44,30 @@ impl Completeness {
         self.watching = now;
     }
 
-    /// A manager says that it saw another one go at `gone_at` by its clock, which shows `sent_at` now.
-    pub(crate) fn manager_gone(&mut self, gone_at: u64, sent_at: u64, now: u64) {
+    /// A manager, whose clock was heard just now, says that it saw another one go at `gone_at` by that clock.
+    pub(crate) fn manager_gone(&mut self, manager: u64, gone_at: u64, sent_at: u64) {
         if sent_at == 0 {
             return;
         }
-        let gone_at = gone_at.saturating_add(now).saturating_sub(sent_at);
+        let gone_at = self.clocks.here(manager, gone_at);
         // Of a later one this node knows by itself whether it was linked to it.
         if gone_at <= self.watching.saturating_add(NEWS) {
             self.only_since(gone_at);
         }
     }
 
-    /// A peer's clock showed `sent_at` at `now`. True if that is the largest offset so far and worth a warning.
-    pub(crate) fn heard_clock(&mut self, sent_at: u64, now: u64) -> bool {
-        if sent_at == 0 {
-            return false;
-        }
-        let offset = sent_at.abs_diff(now);
-        let grows = offset > self.largest_offset;
-        self.largest_offset = self.largest_offset.max(offset);
-        grows && offset > LARGE_OFFSET
+    /// A manager's clock showed `sent_at` when it sent what came at `now`. True if that is worth a warning.
+    pub(crate) fn heard_clock(&mut self, manager: u64, sent_at: u64, now: u64) -> bool {
+        self.clocks.heard(manager, sent_at, now)
     }
 
     /// What a time quoted by another node is worth less here.
     pub(crate) fn allowance(&self) -> u64 {
-        ALLOWANCE.max(2 * self.largest_offset)
+        ALLOWANCE.max(2 * self.clocks.largest())
     }
 
     pub(crate) fn largest_offset(&self) -> u64 {
-        self.largest_offset
+        self.clocks.largest()
     }
 
     /// Every message accepted later than this has arrived.
@@ -105,9 +98,11 @@ mod tests {
         let mut since = Completeness::default();
         since.watches_since(100_000_000);
         // Its clock is a second ahead.
-        since.manager_gone(91_000_000, 101_000_000, 100_000_000);
+        since.heard_clock(1, 101_000_000, 100_000_000);
+        since.manager_gone(1, 91_000_000, 101_000_000);
         assert_eq!(since.messages_since(), 90_000_000);
-        since.manager_gone(200_000_000, 200_000_000, 200_000_000);
+        since.heard_clock(2, 200_000_000, 200_000_000);
+        since.manager_gone(2, 200_000_000, 200_000_000);
         assert_eq!(since.messages_since(), 90_000_000);
     }
 
@@ -115,10 +110,9 @@ mod tests {
     fn the_allowance_grows_with_the_clocks_offsets() {
         let mut since = Completeness::default();
         assert_eq!(since.allowance(), 5_000_000);
-        assert!(!since.heard_clock(1_000_000, 2_000_000));
-        assert!(since.heard_clock(1_000_000, 5_000_000));
-        assert!(!since.heard_clock(4_000_000, 1_000_000));
-        assert!(!since.heard_clock(0, 9_000_000), "it said nothing");
+        since.heard_clock(1, 1_000_000, 2_000_000);
+        assert_eq!(since.allowance(), 5_000_000);
+        since.heard_clock(2, 5_000_000, 1_000_000);
         assert_eq!(since.allowance(), 8_000_000);
     }
 }

@@ -25,6 +25,12 @@ pub(crate) enum Missing {
 }
 
 impl Missing {
+    /// A neighbour may have it: a node that has not everything of the time before some moment has not the controls
+    /// either.
+    pub(crate) fn is_here_alone(self) -> bool {
+        matches!(self, Self::Incomplete | Self::Controls)
+    }
+
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Incomplete => "incomplete",

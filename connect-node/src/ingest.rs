@@ -169,10 +169,10 @@ impl Ingest {
         let Inner { managers, tokens, completeness, .. } = &mut *inner;
         *tokens += 1;
         let token = *tokens;
-        if completeness.heard_clock(hello.sent_at, now) {
+        if completeness.heard_clock(hello.manager_id, hello.sent_at, now) {
             warn_of_clock(hello.manager_id, hello.sent_at, now);
         }
-        completeness.manager_gone(hello.manager_gone_at, hello.sent_at, now);
+        completeness.manager_gone(hello.manager_id, hello.manager_gone_at, hello.sent_at);
         let state = managers.entry(hello.manager_id).or_default();
         if std::mem::take(&mut state.was_gone) && state.received.is_some() {
             // What others quote did not wait for it meanwhile.
@@ -359,10 +359,10 @@ impl Ingest {
         }
         state.heard_at = now;
         state.acks.confirm(beat.acked_seq);
-        if inner.completeness.heard_clock(beat.sent_at, now) {
+        if inner.completeness.heard_clock(owner.manager, beat.sent_at, now) {
             warn_of_clock(owner.manager, beat.sent_at, now);
         }
-        inner.completeness.manager_gone(beat.manager_gone_at, beat.sent_at, now);
+        inner.completeness.manager_gone(owner.manager, beat.manager_gone_at, beat.sent_at);
         self.mark_all(|marks| marks.advance(owner.manager, None, beat.through));
         for (manager, state) in &mut inner.managers {
             if !beat.managers.contains(manager) {

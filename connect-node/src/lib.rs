@@ -23,6 +23,7 @@ mod run;
 
 mod acks;
 pub mod batch;
+mod clocks;
 mod completeness;
 mod controls;
 pub mod floor;

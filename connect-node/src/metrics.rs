@@ -167,7 +167,7 @@ pub(crate) fn describe() {
 /// Outcomes of resumes, and why each may be.
 const RESUMES: [(&str, &[&str]); 4] = [
     ("recovered", &[""]),
-    ("moved", &["incomplete"]),
+    ("moved", &["incomplete", "controls"]),
     (
         "unrecovered",
         &[

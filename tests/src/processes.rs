@@ -39,15 +39,19 @@ pub fn command(binary: &str) -> Command {
             command.env_remove(name);
         }
     }
-    command.env("RUST_LOG", "info").stdin(Stdio::null());
+    let level = std::env::var("TEST_LOG").unwrap_or_else(|_unset| "info".to_owned());
+    command.env("RUST_LOG", level).stdin(Stdio::null());
     command
 }
 
-/// Where cargo puts the binary: beside the directory of this test's own executable.
+/// Where cargo puts the binary: in the directory of this executable, or above it if this is a test.
 fn binary_path(binary: &str) -> PathBuf {
     let own = std::env::current_exe().expect("Linux tells a process its executable");
-    let profile = own.ancestors().nth(2).expect("a test runs in target/<profile>/deps");
-    profile.join(binary)
+    let mut directory = own.parent().expect("an executable is in a directory");
+    if directory.ends_with("deps") {
+        directory = directory.parent().expect("a test runs in target/<profile>/deps");
+    }
+    directory.join(binary)
 }
 
 /// A program that ran to its end.

@@ -18,7 +18,7 @@ use super::{
     state::{Now, Shard},
     transport::Transport,
 };
-use crate::{close::CloseReason, history::Missing, metrics, position::wire_position};
+use crate::{close::CloseReason, metrics, position::wire_position};
 
 /// How long a floor is asked for, milliseconds: a manager that it names and that does not come within the window's
 /// age is gone.
@@ -176,9 +176,11 @@ impl<T: Transport> Shard<T> {
         }
         let missing = self.what_is_missing(&returning, now);
         let attempt = connect.resume.as_ref().map_or(0, |resume| resume.attempt);
-        if missing == Some(Missing::Incomplete) && attempt < MOVES {
+        if let Some(missing) = missing.filter(|missing| missing.is_here_alone())
+            && attempt < MOVES
+        {
             self.inbox.unsubscribe(&interest);
-            metrics::resumed("moved", Missing::Incomplete.label());
+            metrics::resumed("moved", missing.label());
             self.close(key, CloseReason::Moved, now);
             return;
         }
