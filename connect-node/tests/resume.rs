@@ -10,7 +10,7 @@ use connect_node::{
     ingest::IngestSettings, shard::frames::Format, shard::slab::SlabKey, tickets::TicketKeys,
     window::WindowLimits,
 };
-use pushcast_proto::connectnode::v1::{Claim, Control, Kick, Message, control, message::Target};
+use pushcast_proto::connectnode::v1::{Claim, Control, Heartbeat, Kick, Message, control, message::Target};
 use serde_json::{Value, json};
 
 use crate::peer::{Got, MANAGER, Node, Peer};
@@ -26,10 +26,15 @@ impl Pair {
     }
 
     fn with(settings: &IngestSettings) -> Self {
+        Self::at(20_000, settings)
+    }
+
+    /// This long after their start, milliseconds.
+    fn at(millis: u64, settings: &IngestSettings) -> Self {
         let keys = TicketKeys::random();
         let node = || {
             let mut node = Node::with(settings.clone(), keys.clone());
-            node.millis = 20_000;
+            node.millis = millis;
             node.beat();
             node
         };
@@ -94,8 +99,9 @@ impl Kept {
                 }
                 other => panic!("{other:?}"),
             };
-            if let Some(ticket) = frame["ticket"]["ticket"].as_str() {
-                self.ticket = ticket.to_owned();
+            if let Some(ticket) = frame.get("ticket") {
+                // An empty one is left out, as all that is empty.
+                self.ticket = ticket["ticket"].as_str().unwrap_or_default().to_owned();
             }
             for place in ["connected", "heartbeat"] {
                 if let Some(position) = frame[place]["position"].as_object() {
@@ -364,6 +370,8 @@ fn what_a_ticket_does_not_vouch_for_is_not_believed() {
     absurd.position.insert(format!("{MANAGER:016x}"), json!(u64::MAX.to_string()));
     let mut many = kept.clone();
     many.position.extend((1..300_u64).map(|n| (format!("{n:016x}"), json!("1"))));
+    let mut of_the_future = kept.clone();
+    of_the_future.as_of = Some("9007199254740991".to_owned());
     let mut misnamed = kept.clone();
     misnamed.position.insert("not a manager".to_owned(), json!("1"));
     let bad = [
@@ -372,6 +380,7 @@ fn what_a_ticket_does_not_vouch_for_is_not_believed() {
         ("empty", empty),
         ("absurd", absurd),
         ("many", many),
+        ("of the future", of_the_future),
         ("misnamed", misnamed),
     ];
     for (what, mut bad) in bad {
@@ -526,10 +535,54 @@ fn of_two_connections_from_one_ticket_the_later_claim_stays() {
         twin.read(peer);
         assert_eq!(twin.closed, None, "an older generation's");
     }
-    pair.control(control::Whose::ConnectionId(id), claim(3, 8));
+    // Their own come down: the one that resumed later stays, the other one may resume as the next generation.
+    for at in 0..2 {
+        let (owner, now) = (pair.nodes[at].owner, pair.nodes[at].now().micros);
+        let handed = pair.nodes[at].ingest.next_hand_up(owner, now).unwrap();
+        pair.push_message(&handed.message.unwrap());
+    }
     for (twin, peer) in twins.iter_mut().zip(&peers) {
         twin.read(peer);
-        assert_eq!(twin.closed.as_ref().map(|(code, _)| *code), Some(4503));
+    }
+    let codes = twins.each_ref().map(|twin| twin.closed.as_ref().map(|(code, _)| *code));
+    assert_eq!(codes, [Some(4003), None]);
+    pair.control(control::Whose::ConnectionId(id), claim(3, 8));
+    twins[1].read(&peers[1]);
+    assert_eq!(twins[1].closed.as_ref().map(|(code, _)| *code), Some(4503));
+}
+
+#[test]
+fn whoever_is_in_more_rooms_than_a_ticket_holds_has_none() {
+    let mut pair = Pair::new();
+    let mut kept = Kept::default();
+    let (key, peer) = connect(&mut pair.nodes[0], &["r"], &mut kept, None);
+    assert!(!kept.ticket.is_empty());
+    let rooms = |half| -> Vec<String> { (0..450).map(|n| format!("{half}-{n:0>120}")).collect() };
+    for half in 0..2 {
+        let join = json!({"id": 2, "join": {"rooms": rooms(half)}});
+        pair.nodes[0].text(key, &join.to_string());
+    }
+    kept.read(&peer);
+    assert!(kept.ticket.is_empty());
+    let leave = json!({"id": 3, "leave": {"rooms": rooms(0)}});
+    pair.nodes[0].text(key, &leave.to_string());
+    kept.read(&peer);
+    assert!(!kept.ticket.is_empty());
+    come_back(&mut pair, &mut kept);
+    assert_eq!(kept.recovered, Some(true));
+}
+
+#[test]
+fn without_a_registry_a_manager_that_is_named_to_a_fresh_node_may_have_been_there_before_it() {
+    for (millis, closed) in [(1_000, Some(4003)), (20_000, None)] {
+        let mut pair = Pair::at(millis, &IngestSettings::default());
+        let mut kept = gone(&mut pair, &["r"]);
+        let node = &pair.nodes[1];
+        let now = node.now().micros;
+        let beat = Heartbeat { sent_at: now, managers: vec![77], through: now, ..Heartbeat::default() };
+        node.ingest.heartbeat(node.owner, &beat, now).unwrap();
+        come_back(&mut pair, &mut kept);
+        assert_eq!(kept.closed.as_ref().map(|(code, _)| *code), closed, "after {millis} ms");
     }
 }
 
