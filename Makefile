@@ -11,9 +11,10 @@ test: build
 	tests/install.sh
 	tests/run.sh
 
-# Whole fleets under faults, with the full numbers: about 20 minutes.
+# Whole fleets under faults, with the full numbers, and 100,000 simulated ones: about 30 minutes.
 chaos: build
 	target/debug/chaos
+	SIMULATION_SCHEDULES=100000 cargo test -p pushcast-simulation
 
 check:
 	cargo fmt --all --check

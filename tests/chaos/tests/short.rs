@@ -1,5 +1,7 @@
 //! The short form of every scenario, one after the other; fleets are set up side by side.
 
+#![allow(clippy::print_stdout, reason = "it is a report")]
+
 use pushcast_chaos::scenarios::{How, NAMES, play};
 
 /// A schedule with most kinds of faults; `chaos mix --short --seed N` plays others.
