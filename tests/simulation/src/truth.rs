@@ -111,7 +111,6 @@ pub(crate) fn handed_up(message: &Message) -> Option<Target> {
     Some(Target::Control { app, control: control.clone() })
 }
 
-
 /// Which message: index of its manager, and its seq there. The content of every message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Id {

@@ -43,7 +43,8 @@ impl World {
         let Some(owner) = link.half.owner.filter(|_| link.node_up && self.nodes[node].alive) else { return };
         let now = self.nodes[node].clock.read(self.stage.now);
         while !self.stage.is(Naive::ClaimsDropped)
-            && let Some(hand_up) = self.nodes[node].ingest().next_hand_up(owner, now) {
+            && let Some(hand_up) = self.nodes[node].ingest().next_hand_up(owner, now)
+        {
             self.send_up(index, LinkResponse { frame: Some(link_response::Frame::HandUp(hand_up)) });
         }
         loop {
@@ -100,7 +101,13 @@ impl World {
             }
             let count = |user| match conflicts {
                 true => 0..=0,
-                false => node.recipients(stage.truth.managers[first.manager].id, first.seq, original, user, &stage.truth),
+                false => node.recipients(
+                    stage.truth.managers[first.manager].id,
+                    first.seq,
+                    original,
+                    user,
+                    &stage.truth,
+                ),
             };
             let check = if first.manager == manager && first.seq == seq {
                 Check::Acknowledgements

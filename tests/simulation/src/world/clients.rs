@@ -122,7 +122,8 @@ impl World {
             keys
         };
         let client = seat.clients.len();
-        let name = format!("client {client} of shard {shard} of {} (person {index})", self.nodes[node].instance);
+        let name =
+            format!("client {client} of shard {shard} of {} (person {index})", self.nodes[node].instance);
         self.persons[index].place = Whereabouts::At { node, shard, client };
         let fresh = resume.is_none();
         let seat = &mut self.nodes[node].seats[shard];

@@ -107,6 +107,11 @@ impl World {
         if !self.is_alive(process) {
             return;
         }
+        if self.stage.now < self.silent_until {
+            let at = self.silent_until + self.stage.chance.between(0, 100 * MILLI);
+            self.stage.at(at, Event::Learn(process, news));
+            return;
+        }
         let first = news.is_none();
         let news = news.unwrap_or_else(|| self.registry.news());
         match process {
@@ -153,7 +158,8 @@ impl World {
     /// A manager does not know a node any more.
     pub(super) fn note_forgotten(&mut self, index: usize, key: NodeKey) {
         let manager = &mut self.managers[index];
-        let place = manager.addresses.get(&key).and_then(|addr| addr.strip_prefix('n')?.parse::<usize>().ok());
+        let place =
+            manager.addresses.get(&key).and_then(|addr| addr.strip_prefix('n')?.parse::<usize>().ok());
         if let (Some(place), Some(peer)) = (place, manager.peers.get(&key)) {
             let acked = peer.state.acked();
             manager.forgotten.push((self.places[place], acked));

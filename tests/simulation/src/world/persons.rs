@@ -55,7 +55,8 @@ impl World {
     pub(super) fn reads(&mut self, index: usize) {
         self.persons[index].reads_at = u64::MAX;
         let some = self.persons[index].letters.len() as u64;
-        let some = if self.stage.chance.one_in(4) && some > 1 { self.stage.chance.between(1, some) } else { some };
+        let some =
+            if self.stage.chance.one_in(4) && some > 1 { self.stage.chance.between(1, some) } else { some };
         for _ in 0..some {
             let Some(letter) = self.persons[index].letters.pop_front() else { break };
             self.read_letter(index, letter);
@@ -163,7 +164,9 @@ impl World {
             let mut here = person.chapter.stays.iter().filter(|(s, _)| s.room == room && s.to.is_none());
             let wrong = match here.next() {
                 None => Some("a room it is not in"),
-                Some((stay, _)) if stay.covers(manager, id.seq) == Wants::No => Some("a room from before it was in"),
+                Some((stay, _)) if stay.covers(manager, id.seq) == Wants::No => {
+                    Some("a room from before it was in")
+                }
                 Some(_) => None,
             };
             if let Some(wrong) = wrong {
@@ -291,9 +294,12 @@ impl World {
                     from.then(|| stay.clone())
                 };
                 let stays: Vec<Stay> = match &message.target {
-                    crate::truth::Target::Room { room, .. } => {
-                        chapter.stays.iter().filter(|(stay, _)| stay.room == *room).filter_map(stays).collect()
-                    }
+                    crate::truth::Target::Room { room, .. } => chapter
+                        .stays
+                        .iter()
+                        .filter(|(stay, _)| stay.room == *room)
+                        .filter_map(stays)
+                        .collect(),
                     _ => Vec::new(),
                 };
                 if is_for(&message.target, person.app, person.user, &stays, accepter.id, seq) != Wants::Yes {
@@ -308,7 +314,8 @@ impl World {
         }
         self.stage.findings.counts.lost_with_manager += excused;
         if let Some(first) = missing.first() {
-            let what = format!("{} misses {first} and {} more, told {told:?}", person.name, missing.len() - 1);
+            let what =
+                format!("{} misses {first} and {} more, told {told:?}", person.name, missing.len() - 1);
             self.stage.broken(check, what);
         }
     }
@@ -409,7 +416,10 @@ impl World {
         let is_there = |person: &crate::person::Person| person.place != Whereabouts::Gone;
         let lost = self.persons.iter().find(|person| {
             person.was_replaced
-                && !self.persons.iter().any(|p| p.connection_id == person.connection_id && (is_there(p) || !p.was_replaced))
+                && !self
+                    .persons
+                    .iter()
+                    .any(|p| p.connection_id == person.connection_id && (is_there(p) || !p.was_replaced))
         });
         if let Some(person) = lost {
             let what = format!("{} was replaced by nobody", person.name);

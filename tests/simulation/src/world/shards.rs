@@ -122,7 +122,8 @@ impl World {
             self.read(node, shard, client);
             let Seat { shard, clients, looked_at, .. } = &mut self.nodes[node].seats[shard];
             let client = &mut clients[client];
-            let late = self.stage.now > client.held_at + MOVED_WITHIN && !self.stage.is(Naive::ArrivalPerShard);
+            let late =
+                self.stage.now > client.held_at + MOVED_WITHIN && !self.stage.is(Naive::ArrivalPerShard);
             if client.held.is_some() && client.is_open() && late && !frozen {
                 let what = format!("{} is older than a hole and still there", client.name);
                 self.stage.findings.broken(Check::Holes, self.stage.now - crate::stage::BEGIN, what);
@@ -225,8 +226,10 @@ impl World {
                 // What it was told meanwhile it did not know when it asked.
                 let until = self.nodes[node].seats[shard].shard.marks();
                 let between = Point { after: placed, until: crate::numbers::position_of(until) };
-                let (told, client) = (rooms_of(&done.rooms), &mut self.nodes[node].seats[shard].clients[index]);
-                let gone: Vec<usize> = client.rooms().into_iter().filter(|room| !told.contains(room)).collect();
+                let (told, client) =
+                    (rooms_of(&done.rooms), &mut self.nodes[node].seats[shard].clients[index]);
+                let gone: Vec<usize> =
+                    client.rooms().into_iter().filter(|room| !told.contains(room)).collect();
                 if client.awaited.is_empty() {
                     client.enter(&told, &between);
                     client.leave(&gone, &between);
