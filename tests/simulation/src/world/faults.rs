@@ -101,6 +101,9 @@ impl World {
         if still > LEASE {
             self.stage.at(self.stage.now + LEASE, Event::Unregister(Process::Node(node)));
             self.stage.at(until, Event::Register(Process::Node(node)));
+            // Managers that come meanwhile do not know of it.
+            let from = self.stage.now + LEASE;
+            self.wiped_at.extend((from..=until + SECOND).step_by(SECOND as usize));
         }
         for link in 0..self.links.len() {
             if self.links[link].node == node && self.links[link].manager_up && still > 3 * SECOND {
