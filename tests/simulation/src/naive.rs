@@ -53,8 +53,8 @@ pub enum Naive {
     RetriesAreNew,
     /// Claims are not handed up (rule 17).
     ClaimsDropped,
-    /// Controls that are older than a fill are left out, and nothing is said of it (rule 11).
-    ControlsAreNotFilled,
+    /// Of two decisions the one that arrives later counts (rule 15).
+    ArrivalDecides,
     /// Connections older than a hole are not closed (rule 8).
     NobodyIsMoved,
 }
@@ -86,7 +86,7 @@ impl Naive {
         Self::GoneIsUnsaid,
         Self::RetriesAreNew,
         Self::ClaimsDropped,
-        Self::ControlsAreNotFilled,
+        Self::ArrivalDecides,
         Self::NobodyIsMoved,
     ];
 
@@ -112,7 +112,7 @@ impl Naive {
             Self::GoneIsUnsaid => &[Check::Recovered],
             Self::RetriesAreNew => &[Check::Requests],
             Self::ClaimsDropped => &[Check::Claims],
-            Self::ControlsAreNotFilled => &[Check::Membership],
+            Self::ArrivalDecides => &[Check::Membership],
             Self::NobodyIsMoved => &[Check::Holes],
             Self::WaitForUnlinked | Self::GapIsNotPending => &[Check::Answers],
         }

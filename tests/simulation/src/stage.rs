@@ -104,6 +104,8 @@ pub(crate) enum Event {
     Reads(usize),
     /// A person that is away tries a node.
     Returns(usize),
+    /// A node that was drained ends.
+    Drained(usize),
     /// Something goes wrong.
     Fault,
     /// A process writes its record.

@@ -61,7 +61,7 @@ found_out! {
     a_fresh_node_that_hears_of_no_manager_that_went_misses_its_messages: GoneIsUnsaid,
     retries_that_are_new_are_delivered_twice: RetriesAreNew,
     two_that_resume_from_one_ticket_both_stay_without_claims: ClaimsDropped,
-    controls_that_are_not_filled_leave_people_in_rooms: ControlsAreNotFilled,
+    a_late_copy_undoes_a_newer_decision_if_arrival_decides: ArrivalDecides,
     who_is_not_moved_at_a_hole_stays_without_messages: NobodyIsMoved,
 }
 

@@ -18,7 +18,13 @@ impl World {
         }
         let pause = self.fault_every;
         self.stage.within(0, 2 * pause, Event::Fault);
-        match self.stage.chance.below(12) {
+        match self.stage.chance.below(16) {
+            12 => self.drain_one(),
+            13 | 14 => self.freeze_one(),
+            15 => {
+                let most = self.stage.chance.between(500 * MILLI, 3 * SECOND);
+                self.silent_until = (self.stage.now + most).min(self.calm_at);
+            }
             0..=5 => self.break_one(),
             6 | 7 => self.part(),
             8 => self.crash_node(),
@@ -65,6 +71,75 @@ impl World {
             return;
         }
         self.stage.findings.counts.crashes += 1;
+        self.end_node(node);
+    }
+
+    /// A node is told to stop: its clients go, one after another, and then it.
+    fn drain_one(&mut self) {
+        let open = self.open_nodes();
+        let Some(node) = self.stage.chance.pick(&open) else { return };
+        self.stage.findings.counts.drains += 1;
+        let spread = self.stage.chance.between(100, 1_000);
+        let now = self.nodes[node].now(&self.stage);
+        self.nodes[node].draining = true;
+        for shard in 0..self.nodes[node].seats.len() {
+            self.nodes[node].seats[shard].shard.start_drain(spread, now);
+        }
+        self.stage.at(self.stage.now + spread * MILLI + 2_300 * MILLI, Event::Drained(node));
+    }
+
+    /// A node stands still, perhaps for longer than its record lives and its links wait.
+    fn freeze_one(&mut self) {
+        let open = self.open_nodes();
+        let Some(node) = self.stage.chance.pick(&open) else { return };
+        self.stage.findings.counts.freezes += 1;
+        let still = self.stage.chance.between(300 * MILLI, 5 * SECOND);
+        let until = (self.stage.now + still).min(self.calm_at);
+        let still = until - self.stage.now;
+        self.nodes[node].frozen = true;
+        self.nodes[node].woke_at = until;
+        if still > LEASE {
+            self.stage.at(self.stage.now + LEASE, Event::Unregister(Process::Node(node)));
+            self.stage.at(until, Event::Register(Process::Node(node)));
+            // Managers that come meanwhile do not know of it.
+            let from = self.stage.now + LEASE;
+            self.wiped_at.extend((from..=until + SECOND).step_by(SECOND as usize));
+        }
+        for link in 0..self.links.len() {
+            if self.links[link].node == node && self.links[link].manager_up && still > 3 * SECOND {
+                self.stage.at(self.stage.now + 3 * SECOND, Event::Notice { link, side: Side::Manager });
+            }
+        }
+    }
+
+    /// What would happen to a process that stands still happens when it goes on.
+    pub(super) fn unless_frozen(&mut self, event: Event) -> Option<Event> {
+        let node = match &event {
+            Event::Turn { node, .. } | Event::Writable { node, .. } | Event::LateInterest { node, .. } => {
+                *node
+            }
+            Event::Sweep(node) | Event::MayTakeClients(node) => *node,
+            Event::Acknowledge(link) | Event::Beat(link) => self.links[*link].node,
+            Event::Arrive { link, side: Side::Node } => self.links[*link].node,
+            Event::Notice { link, side: Side::Node } => self.links[*link].node,
+            Event::Learn(Process::Node(node), _) => *node,
+            _ => return Some(event),
+        };
+        let me = &mut self.nodes[node];
+        me.frozen = me.frozen && self.stage.now < me.woke_at;
+        if !me.frozen || !me.alive {
+            return Some(event);
+        }
+        let at = me.woke_at;
+        self.stage.at(at, event);
+        None
+    }
+
+    /// A node process is there no more.
+    pub(super) fn end_node(&mut self, node: usize) {
+        if !self.nodes[node].alive {
+            return;
+        }
         self.nodes[node].alive = false;
         self.all_are_cut_from(node);
         for link in 0..self.links.len() {
@@ -72,6 +147,12 @@ impl World {
                 self.break_link(link);
                 self.links[link].node_up = false;
             }
+        }
+        if self.nodes[node].draining {
+            // It takes its record with it.
+            self.stage.within(0, 50 * MILLI, Event::Unregister(Process::Node(node)));
+            self.stage.within(100 * MILLI, 600 * MILLI, Event::Restart(Process::Node(node)));
+            return;
         }
         self.forget_and_replace(Process::Node(node));
     }

@@ -107,6 +107,11 @@ impl World {
         if !self.is_alive(process) {
             return;
         }
+        if self.stage.now < self.silent_until {
+            let at = self.silent_until + self.stage.chance.between(0, 100 * MILLI);
+            self.stage.at(at, Event::Learn(process, news));
+            return;
+        }
         let first = news.is_none();
         let news = news.unwrap_or_else(|| self.registry.news());
         match process {

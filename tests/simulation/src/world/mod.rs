@@ -55,6 +55,8 @@ pub(crate) struct World {
     requests: Vec<(u64, Id, Target)>,
     /// When the registry lost everything.
     wiped_at: Vec<u64>,
+    /// Until when nobody hears of the registry.
+    silent_until: u64,
     push_every: u64,
     fault_every: u64,
 }
@@ -82,6 +84,7 @@ impl World {
             busy_at,
             requests: Vec::new(),
             wiped_at: Vec::new(),
+            silent_until: 0,
             push_every,
             fault_every,
         }
@@ -117,7 +120,9 @@ impl World {
         if tells(&event) {
             self.stage.tell(|| format!("{event:?}"));
         }
+        let Some(event) = self.unless_frozen(event) else { return };
         match event {
+            Event::Drained(node) => self.end_node(node),
             Event::Push(manager) => self.push(manager),
             Event::Settle(manager) => {
                 if self.managers[manager].alive {

@@ -37,9 +37,11 @@ impl World {
                 fill.left_out_at = 0;
                 fill.controls_left_out_at = 0;
             }
-            Some(Frame::Controls(_)) if self.stage.is(Naive::ControlsAreNotFilled) => return,
             Some(Frame::Gap(gap)) if self.stage.is(Naive::HolesAreIgnored) => {
                 frame.frame = Some(Frame::Batch(nothing(gap.from..=gap.to, self.stage.now)));
+            }
+            Some(Frame::Batch(batch)) if self.stage.is(Naive::ArrivalDecides) => {
+                *batch = as_arrived(batch, self.nodes[node].clock.read(self.stage.now));
             }
             Some(Frame::Batch(batch)) if self.stage.is(Naive::RetriesAreNew) => *batch = without_keys(batch),
             Some(Frame::Batch(batch)) => {
@@ -170,6 +172,13 @@ fn nothing(seqs: RangeInclusive<u64>, now: u64) -> Bytes {
         ..Message::default()
     };
     Bytes::from(MessageBatch { messages: seqs.map(message).collect() }.encode_to_vec())
+}
+
+/// Naive: a batch as if it had been accepted when it arrived.
+fn as_arrived(batch: &Bytes, now: u64) -> Bytes {
+    let mut batch = MessageBatch::decode(batch.clone()).unwrap_or_default();
+    (now..).zip(&mut batch.messages).for_each(|(at, message)| message.accepted_at = at);
+    Bytes::from(batch.encode_to_vec())
 }
 
 /// Naive: the messages of a batch without what tells retries.
