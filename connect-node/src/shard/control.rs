@@ -142,7 +142,7 @@ impl<T: Transport> Shard<T> {
     fn tell_rooms(&mut self, key: SlabKey, changed: RoomsChanged, now: Now) {
         let Some(format) = self.connections.get_mut(key).map(|connection| connection.format) else { return };
         let frame = server_frame::Frame::Rooms(changed);
-        let mut bytes = self.ticket_frame(key, false, now).unwrap_or_default();
+        let mut bytes = self.ticket_frame(key, now).unwrap_or_default();
         bytes.extend_from_slice(&encode(format, &ServerFrame { id: 0, frame: Some(frame) }));
         self.send(key.index, &bytes, now);
     }

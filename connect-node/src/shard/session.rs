@@ -206,7 +206,7 @@ impl<T: Transport> Shard<T> {
             let asked: Vec<Entering> =
                 asked.iter().map(|entering| self.entering_again(key, entering)).collect();
             self.let_in(key, &app, &user, &asked, now);
-            self.claim_unless_drained(key, &returning, now);
+            self.claim(key, now);
             self.answer_connect(key, id, false, now);
             return;
         }
@@ -218,7 +218,7 @@ impl<T: Transport> Shard<T> {
                 returning.floor.take().map(|floor| (floor, now.millis + FLOOR_MILLIS));
             connection.special.set(Way::Replaying);
         }
-        self.claim_unless_drained(key, &returning, now);
+        self.claim(key, now);
         self.answer_connect(key, id, true, now);
         self.begin_replay(key, returning.entered, now);
     }
@@ -228,12 +228,6 @@ impl<T: Transport> Shard<T> {
         let left_at = self.connections.get(key).and_then(|connection| connection.left_at(&entering.room));
         let since = entering.since.max(left_at.unwrap_or(0)).saturating_add(1);
         Entering { room: entering.room.clone(), since }
-    }
-
-    fn claim_unless_drained(&mut self, key: SlabKey, returning: &Returning, now: Now) {
-        if !returning.ticket.drained {
-            self.claim(key, now);
-        }
     }
 
     /// Puts a connection into the tables, behind everything that came before.
@@ -282,7 +276,7 @@ impl<T: Transport> Shard<T> {
         };
         let frame = ServerFrame { id, frame: Some(server_frame::Frame::Connected(connected)) };
         let mut bytes = encode(format, &frame);
-        bytes.extend(self.ticket_frame(key, false, now).unwrap_or_default());
+        bytes.extend(self.ticket_frame(key, now).unwrap_or_default());
         self.send(key.index, &bytes, now);
     }
 
@@ -357,7 +351,7 @@ impl<T: Transport> Shard<T> {
         let Some(format) = self.format(key) else { return };
         let rooms = self.tables.rooms_of(key.index).into_iter().map(str::to_owned).collect();
         // The ticket says what the answer says, and comes first: whoever has the answer has the ticket.
-        let mut bytes = self.ticket_frame(key, false, now).unwrap_or_default();
+        let mut bytes = self.ticket_frame(key, now).unwrap_or_default();
         let frame = server_frame::Frame::Ok(Done { rooms });
         bytes.extend_from_slice(&encode(format, &ServerFrame { id, frame: Some(frame) }));
         self.send(key.index, &bytes, now);

@@ -82,7 +82,7 @@ impl<T: Transport> Shard<T> {
             if !replaying {
                 bytes = super::frames::encode(format, &self.heartbeat_frame(now));
             }
-            bytes.extend(self.ticket_frame(key, true, now).unwrap_or_default());
+            bytes.extend(self.ticket_frame(key, now).unwrap_or_default());
             self.send(key.index, &bytes, now);
         }
         self.close(key, CloseReason::Restarting, now);

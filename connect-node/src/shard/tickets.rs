@@ -24,7 +24,7 @@ impl<T: Transport> Shard<T> {
     /// A fresh ticket as a frame; none without a key, for a connection that is in no table, or for one that is older
     /// than a hole. Who is in so many rooms that a ticket could not come back in one frame gets an empty one, which
     /// takes the place of what it had.
-    pub(super) fn ticket_frame(&mut self, key: SlabKey, drained: bool, now: Now) -> Option<Vec<u8>> {
+    pub(super) fn ticket_frame(&mut self, key: SlabKey, now: Now) -> Option<Vec<u8>> {
         if !self.settings.ticket_keys.is_some() {
             return None;
         }
@@ -41,7 +41,6 @@ impl<T: Transport> Shard<T> {
             position: reached.position().map(|(manager, seq)| Reached { manager, seq }).collect(),
             as_of: reached.as_of(),
             issued_at: now.micros,
-            drained,
             ..Ticket::default()
         };
         let connection = self.connections.get_mut(key)?;
@@ -92,7 +91,7 @@ impl<T: Transport> Shard<T> {
         }
         // Also where there is no key now, so that it is not asked for all the time.
         connection.ticket_at = now.millis;
-        if let Some(frame) = self.ticket_frame(key, false, now) {
+        if let Some(frame) = self.ticket_frame(key, now) {
             self.send(key.index, &frame, now);
         }
     }

@@ -20,10 +20,6 @@ mod node;
 mod numbers;
 mod person;
 mod pipe;
-/// The product's own client.
-#[path = "../../../pushctl/src/progress.rs"]
-#[allow(dead_code, unreachable_pub, reason = "not all of it is needed here")]
-mod progress;
 mod quotes;
 mod registry;
 mod socket;

@@ -10,10 +10,10 @@ use std::{
 
 use connect_node::shard::frames::Format;
 use pushcast_proto::client::v1::ServerFrame;
+use pushctl::progress::Progress;
 
 use crate::{
     client::{Point, Stay},
-    progress::Progress,
     truth::{Id, Position, ROOMS},
 };
 

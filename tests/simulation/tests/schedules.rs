@@ -17,7 +17,7 @@ use pushcast_simulation::{Counts, Report, retell, run};
 const SCHEDULES: u64 = 20_000;
 
 /// Failed schedules that are shown.
-const SHOWN: usize = 5;
+const SHOWN: usize = 50;
 
 #[test]
 fn the_rules_hold_in_every_schedule() {

@@ -7,6 +7,7 @@ use std::{
 
 use connect_node::shard::{connection::Connection, frames::Format};
 use pushcast_proto::client::v1::{ClientFrame, Connect, Join, Leave, Pong, client_frame::Frame};
+use pushctl::progress::Progress;
 
 use super::World;
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     findings::Check,
     naive::Naive,
     person::{Chapter, Person, Whereabouts},
-    progress::Progress,
     socket::{Socket, Wire},
     stage::{Event, MILLI},
     truth::{APPS, ROOMS, USERS},
