@@ -11,7 +11,7 @@ test: build
 	tests/install.sh
 	tests/run.sh
 
-# Whole fleets under faults, with the full numbers: about 20 minutes.
+# Whole fleets under faults, with the full numbers: about a quarter of an hour.
 chaos: build
 	target/debug/chaos
 
