@@ -11,7 +11,7 @@ test: build
 	tests/install.sh
 	tests/run.sh
 
-# Whole fleets under faults, with the full numbers, and 100,000 simulated ones: about 30 minutes.
+# Whole fleets under faults, with the full numbers, and 100,000 simulated ones: about 25 minutes.
 chaos: build
 	target/debug/chaos
 	SIMULATION_SCHEDULES=100000 cargo test -p pushcast-simulation

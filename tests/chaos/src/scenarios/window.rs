@@ -8,10 +8,10 @@ use crate::{
     report::{Report, Unrecovered},
 };
 
-/// Away for longer than the window's age, which the times of other nodes make shorter by 5 s.
+/// Away for longer than the window's age and what it takes a node to look at it.
 pub(super) async fn too_young(how: How) -> Report {
-    let play = Play::begin("small-window", &how.size(), &[("--window-age", "10s")]).await;
-    away(play, how, how.pick(8_000, 12_000)).await
+    let play = Play::begin("small-window", &how.size(), &[("--window-age", "6s")]).await;
+    away(play, how, how.pick(9_000, 15_000)).await
 }
 
 /// Away while more goes by than the window's bytes.
