@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use pushcast_simulation::{Check, Naive, run};
 
-/// Schedules in which a naive form has to be found out; most are in the first ten.
-const SCHEDULES: u64 = 2_000;
+/// Schedules in which a naive form has to be found out: most are in the first ten, the rarest takes some thousands.
+const SCHEDULES: u64 = 20_000;
 
 fn is_found_out(naive: Naive) {
     for check in naive.breaks() {
