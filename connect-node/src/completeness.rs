@@ -44,6 +44,11 @@ impl Completeness {
         self.watching = now;
     }
 
+    /// Since when it does.
+    pub(crate) fn watching(&self) -> u64 {
+        self.watching
+    }
+
     /// A manager, whose clock was heard just now, says that it saw another one go at `gone_at` by that clock.
     pub(crate) fn manager_gone(&mut self, manager: u64, gone_at: u64, sent_at: u64) {
         if sent_at == 0 {

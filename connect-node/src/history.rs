@@ -81,7 +81,7 @@ impl Ingest {
             state.is_none_or(|state| state.whole_from <= seq.saturating_add(1))
         };
         let ahead = inner.managers.values().any(|state| self.expects(state) && state.may_be_ahead(now));
-        if limit < since.messages_since() || ahead || !floor.position().all(whole) {
+        if limit < since.messages_since() || !inner.listed || ahead || !floor.position().all(whole) {
             return Some(Missing::Incomplete);
         }
         if decided_at.saturating_sub(since.allowance()) < since.controls_since() {

@@ -122,6 +122,8 @@ pub(crate) struct Inner {
     tokens: u64,
     /// Since when there may be clients; microseconds.
     open_since: Option<u64>,
+    /// The registry has said once which managers there are.
+    pub(crate) listed: bool,
     pub(crate) window: Window,
     pub(crate) requests: Requests,
     pub(crate) controls: Controls,
@@ -143,6 +145,7 @@ impl Ingest {
             arrivals: 0,
             tokens: 0,
             open_since: None,
+            listed: !settings.registry,
             window: Window::new(settings.window),
             requests: Requests::new(settings.window.bytes / REQUESTS_PART, settings.window.age),
             controls: Controls::new(keys),
@@ -364,18 +367,18 @@ impl Ingest {
         }
         inner.completeness.manager_gone(owner.manager, beat.manager_gone_at, beat.sent_at);
         self.mark_all(|marks| marks.advance(owner.manager, None, beat.through));
-        for (manager, state) in &mut inner.managers {
-            if !beat.managers.contains(manager) {
-                state.named_by.remove(&owner.manager);
+        let just_came = inner.just_came(now);
+        let Inner { managers, completeness, .. } = &mut *inner;
+        for (manager, state) in managers {
+            if !beat.managers.contains(manager) && state.unnamed(owner.manager, self.settings.registry, now) {
+                completeness.only_since(now);
             }
         }
-        // Without a registry one that is named to a node that has only just come may have been there for long.
-        let just_came = inner.open_since.is_none_or(|open| now < open.saturating_add(STATIC_GONE_AFTER));
-        let known_at = if self.settings.registry || !just_came { now } else { 0 };
         for manager in &beat.managers {
             let state = inner.managers.entry(*manager).or_default();
             if state.named_by.insert(owner.manager) && !state.registered {
-                state.known_at = known_at;
+                state.known_at = now;
+                state.may_be_old |= just_came;
             }
         }
         self.expect_all(&inner);
@@ -398,8 +401,11 @@ impl Ingest {
             state.unlinked_at = now;
             // Without a record it is gone now.
             state.was_gone |= self.settings.registry && !state.registered && !state.closed;
-            for state in inner.managers.values_mut() {
-                state.named_by.remove(&owner.manager);
+            let Inner { managers, completeness, .. } = &mut *inner;
+            for state in managers.values_mut() {
+                if state.unnamed(owner.manager, self.settings.registry, now) {
+                    completeness.only_since(now);
+                }
             }
             self.expect_all(&inner);
         }
@@ -424,11 +430,14 @@ impl Ingest {
     /// The managers the registry has now; to be called once it has been listed, and when it changes.
     pub fn set_registered(&self, registered: &[u64], now: u64) {
         let mut inner = self.lock();
+        inner.listed = true;
         let mut departure = Departure::Harmless;
+        let just_came = inner.just_came(now);
         for manager in registered {
             let state = inner.managers.entry(*manager).or_default();
             if !std::mem::replace(&mut state.registered, true) {
                 state.known_at = now;
+                state.may_be_old |= just_came;
             }
         }
         for (_, state) in
@@ -569,6 +578,12 @@ pub struct Progress {
 }
 
 impl Inner {
+    /// Whether a manager that is first heard of now may have been there before this node.
+    fn just_came(&self, now: u64) -> bool {
+        let lately = |at: u64| now < at.saturating_add(STATIC_GONE_AFTER);
+        self.open_since.is_none_or(lately) || lately(self.completeness.watching())
+    }
+
     fn owned(&mut self, owner: Owner) -> Result<&mut Manager, IngestError> {
         self.managers
             .get_mut(&owner.manager)

@@ -38,7 +38,7 @@ pub struct ManagerStatus {
 pub(crate) enum Departure {
     /// It is still linked, or ended cleanly, or died and took with it what it had not sent (rule 9).
     Harmless,
-    /// This node never heard of it what others may have.
+    /// This node has not heard all of it that others may have.
     Unheard,
     /// It went on accepting without this node.
     Hole,
@@ -61,6 +61,8 @@ pub(crate) struct Manager {
     /// When a frame of it last came, and when this node first heard that it is there.
     pub(crate) heard_at: u64,
     pub(crate) known_at: u64,
+    /// This node had only just come when it heard of it: it may have taken pushes for long.
+    pub(crate) may_be_old: bool,
     /// Its record and its link were gone at once.
     pub(crate) was_gone: bool,
     /// First seq since which nothing of it is missing here.
@@ -80,6 +82,12 @@ impl Manager {
         !self.closed && (self.owner.is_some() || self.registered || named || lately)
     }
 
+    /// A manager names it no more. True if nobody says any more that it is there, and it may have accepted what this
+    /// node cannot have.
+    pub(crate) fn unnamed(&mut self, by: u64, registry: bool, now: u64) -> bool {
+        self.named_by.remove(&by) && !self.expected(registry) && self.may_be_ahead(now)
+    }
+
     /// Lets time pass for a manager without a link. Returns for how long it has had none, microseconds.
     pub(crate) fn pass_time(&mut self, now: u64) -> u64 {
         let unlinked = if self.owner.is_some() { 0 } else { now.saturating_sub(self.unlinked_at) };
@@ -97,10 +105,10 @@ impl Manager {
         self.was_gone = true;
         let since = if self.received.is_some() { self.heard_at } else { self.known_at };
         let outlived = now.saturating_sub(since) > lease + lease / 4 + RECORD_LINGERS;
-        match (outlived, self.received) {
-            (true, _) => Departure::Hole,
-            (false, None) => Departure::Unheard,
-            (false, Some(_)) => Departure::Harmless,
+        match outlived {
+            true => Departure::Hole,
+            false if self.is_filled() => Departure::Harmless,
+            false => Departure::Unheard,
         }
     }
 
@@ -108,7 +116,7 @@ impl Manager {
     /// answered its hello, or 3 s have passed.
     pub(crate) fn may_be_ahead(&self, now: u64) -> bool {
         match self.received {
-            None => now.saturating_sub(self.known_at) > TAKES_NO_PUSH,
+            None => self.may_be_old || now.saturating_sub(self.known_at) > TAKES_NO_PUSH,
             Some(_) => !self.is_filled(),
         }
     }
