@@ -70,6 +70,8 @@ pub(crate) struct Node {
     pub(crate) dynamic: bool,
     pub(crate) registered: Vec<u64>,
     pub(crate) learned: Option<u64>,
+    /// Version of the registry that had its record first.
+    pub(crate) recorded: Option<u64>,
     pub(crate) keys: Keys,
     /// One; naive: one for each shard.
     pub(crate) ingests: Vec<Arc<Ingest>>,
@@ -124,6 +126,7 @@ impl Node {
             dynamic,
             registered: Vec::new(),
             learned: None,
+            recorded: None,
             keys,
             ingests,
             numbers,

@@ -11,7 +11,7 @@ use connect_node::{
 use crate::{
     findings::Check,
     stage::Stage,
-    truth::{APPS, Id, Position, ROOMS, USERS},
+    truth::{APPS, Id, Position, ROOMS, Truth, USERS},
 };
 
 /// How one manager stands with a node process, as it really is.
@@ -42,7 +42,7 @@ pub(crate) struct Numbers {
     /// Messages in the order of arrival.
     pub(crate) arrived: Vec<Id>,
     newest_arrival: u64,
-    /// What came first of each request.
+    /// What came first of each request, kept from everybody or not.
     pub(crate) requests: HashMap<u64, Id>,
     /// By manager id.
     pub(crate) standings: HashMap<u64, Standing>,
@@ -87,6 +87,15 @@ impl Numbers {
         let standing = self.standing(manager);
         standing.next = Some(first);
         standing.confirmed = first - 1;
+    }
+
+    /// The node took messages; to be called before [`Self::look`], which does not see those that are for nobody.
+    pub(crate) fn took(&mut self, truth: &Truth, ids: impl Iterator<Item = Id>) {
+        for id in ids {
+            if let Some(request) = truth.message(id).and_then(|message| message.request) {
+                self.requests.entry(request).or_insert(id);
+            }
+        }
     }
 
     /// Looks at what came in. Returns up to where everything came before a hole, if one did.

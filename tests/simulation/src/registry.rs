@@ -62,6 +62,10 @@ impl Registry {
         self.nodes.clear();
     }
 
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(crate) fn news(&self) -> Rc<News> {
         let records = Arc::new(self.nodes.clone());
         Rc::new(News {

@@ -155,8 +155,9 @@ pub(crate) struct Accepter {
 }
 
 impl Accepter {
-    pub(crate) fn newest(&self) -> u64 {
-        self.messages.len() as u64
+    /// Newest seq really accepted before a time, 0 if none was.
+    pub(crate) fn newest_before(&self, real: u64) -> u64 {
+        self.messages.partition_point(|message| message.real < real) as u64
     }
 
     /// Newest seq accepted up to a time, 0 if none was.

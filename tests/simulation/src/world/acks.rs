@@ -99,15 +99,16 @@ impl World {
                 let what = format!("{who}: {seq} conflicts: {conflicts}, told: {:?}", ack.conflicts);
                 stage.findings.broken(Check::Requests, stage.now - BEGIN, what);
             }
-            let count = |user| match conflicts {
-                true => 0..=0,
-                false => node.recipients(
-                    stage.truth.managers[first.manager].id,
-                    first.seq,
-                    original,
-                    user,
-                    &stage.truth,
-                ),
+            // An original from before clients may have been kept from everybody.
+            let kept = node.numbers.is_before_clients(original.real);
+            let count = |user| {
+                let id = stage.truth.managers[first.manager].id;
+                let placed = node.recipients(id, first.seq, original, user, &stage.truth);
+                match conflicts {
+                    true => 0..=0,
+                    false if kept => 0..=*placed.end(),
+                    false => placed,
+                }
             };
             let check = if first.manager == manager && first.seq == seq {
                 Check::Acknowledgements

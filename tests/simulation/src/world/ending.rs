@@ -37,7 +37,8 @@ impl World {
     fn everything_arrived(&mut self, node: usize) {
         let node = &self.nodes[node];
         for manager in self.managers.iter().filter(|manager| manager.alive && manager.open) {
-            let newest = self.stage.truth.managers[manager.index].newest();
+            // What a node handed up just now is on its way.
+            let newest = self.stage.truth.managers[manager.index].newest_before(self.stage.now - SECOND);
             let next = node.numbers.standings.get(&manager.id).and_then(|standing| standing.next);
             let missing = match next {
                 None => Some(0),
@@ -73,9 +74,7 @@ impl World {
         for manager in self.managers.iter().filter(|manager| manager.alive) {
             let newest = manager.log.newest();
             // What a node handed up just now is on its way.
-            let messages = &self.stage.truth.managers[manager.index].messages;
-            let settled = self.stage.now - SECOND;
-            let due = messages.partition_point(|message| message.real < settled) as u64;
+            let due = self.stage.truth.managers[manager.index].newest_before(self.stage.now - SECOND);
             let behind = manager.peers.values().find(|p| !p.state.is_linked() || p.state.acked() < due);
             if let Some(peer) = behind {
                 let (linked, acked) = (peer.state.is_linked(), peer.state.acked());

@@ -54,6 +54,7 @@ impl World {
                 for ingest in &me.ingests {
                     ingest.watches_since(me.clock.read(self.stage.now));
                 }
+                self.nodes[node].recorded.get_or_insert(self.registry.version());
             }
         }
         self.publish();

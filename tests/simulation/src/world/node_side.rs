@@ -15,6 +15,7 @@ use crate::{
     findings::Check,
     naive::Naive,
     stage::{Event, SECOND, Side},
+    truth::Id,
 };
 
 impl World {
@@ -57,7 +58,12 @@ impl World {
         let who = Me { node_id: &me.name, instance: &me.instance };
         let half = &mut self.links[index].half;
         match half.state.on_frame(frame, me.ingest(), &me.keys, who, me.clock.read(self.stage.now)) {
-            Ok(outcome) => self.outcome(index, outcome, &said),
+            Ok(outcome) => {
+                if let Some(batch) = &batch {
+                    self.took(index, batch);
+                }
+                self.outcome(index, outcome, &said);
+            }
             Err(LinkError::Ingest(IngestError::Superseded)) => {
                 if let Some(batch) = batch.filter(|_| self.stage.is(Naive::NoOwner)) {
                     return self.alone(node, batch);
@@ -75,6 +81,14 @@ impl World {
             self.acknowledge_at_once(index, batch);
         }
         self.acknowledge_soon(index);
+    }
+
+    /// What is the first of its request here, is so also where it is too old for everybody.
+    fn took(&mut self, index: usize, batch: &Bytes) {
+        let (node, manager) = (self.links[index].node, self.links[index].manager);
+        let batch = MessageBatch::decode(batch.clone()).unwrap_or_default();
+        let ids = batch.messages.iter().map(|message| Id { manager, seq: message.seq });
+        self.nodes[node].numbers.took(&self.stage.truth, ids);
     }
 
     /// What a frame that the node took means for what is checked.

@@ -334,11 +334,14 @@ impl World {
 
     /// Rule 9: its manager ended while it was pending at a node that the person was on later.
     fn went_with_its_manager(&self, chapter: &Chapter, id: Id, accepted: u64) -> bool {
-        let Some(pending) = &self.managers[id.manager].left_pending else { return false };
+        let manager = &self.managers[id.manager];
+        let Some(pending) = &manager.left_pending else { return false };
         chapter.nodes.iter().filter(|(_, until)| *until >= accepted).any(|(node, _)| {
             // A manager that came while the registry had lost the node's record did not know of it.
             let lately = |at: &u64| *at <= accepted && accepted < *at + 2 * SECOND;
-            let unknown = || self.wiped_at.iter().any(lately);
+            // Nor did one that ended before the news of that record reached it.
+            let unheard = self.nodes[*node].recorded.is_none_or(|at| manager.learned < Some(at));
+            let unknown = || unheard || self.wiped_at.iter().any(lately);
             let pends = pending.get(node).map_or_else(unknown, |acked| *acked < id.seq);
             pends && !self.nodes[*node].numbers.arrived.contains(&id)
         })
