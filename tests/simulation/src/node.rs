@@ -70,7 +70,7 @@ pub(crate) struct Node {
     pub(crate) dynamic: bool,
     pub(crate) registered: Vec<u64>,
     pub(crate) learned: Option<u64>,
-    /// Version of the registry that had its record first.
+    /// Version of the registry in which its record was new last.
     pub(crate) recorded: Option<u64>,
     pub(crate) keys: Keys,
     /// One; naive: one for each shard.

@@ -54,7 +54,7 @@ impl World {
                 for ingest in &me.ingests {
                     ingest.watches_since(me.clock.read(self.stage.now));
                 }
-                self.nodes[node].recorded.get_or_insert(self.registry.version());
+                self.nodes[node].recorded = Some(self.registry.version());
             }
         }
         self.publish();
