@@ -84,9 +84,9 @@ impl Acks {
         self.placed
     }
 
-    /// A new link begins, and the manager holds acknowledgements up to `acked`: repeats what is after it.
+    /// A new link begins, and the manager holds acknowledgements up to `acked`: repeats what is after it. Forgets
+    /// nothing: a Hello may come late, and speak of the process before this one.
     pub(crate) fn rewind(&mut self, acked: u64) {
-        self.confirm(acked);
         self.sent = acked.clamp(self.confirmed, self.placed);
     }
 

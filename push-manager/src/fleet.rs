@@ -28,6 +28,8 @@ impl Fleet {
     pub(crate) async fn run(mut self, stop: CancellationToken, cut: CancellationToken) {
         loop {
             tokio::select! {
+                // No link may begin once the others were told to close.
+                biased;
                 () = stop.cancelled() => break,
                 () = self.hub.changed() => self.follow_changes(),
                 Some(ended) = self.links.join_next_with_id() => self.ended(ended),

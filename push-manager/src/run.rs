@@ -284,8 +284,8 @@ impl Manager {
     }
 
     async fn close_links(&mut self) -> Result<(), RunError> {
-        self.hub.close_links();
         self.stops.fleet.cancel();
+        self.hub.close_links();
         let begun = Instant::now();
         while !self.fleet.is_finished() && self.hub.n_linked() > 0 && begun.elapsed() < CLOSE_WITHIN {
             tokio::select! {

@@ -130,6 +130,8 @@ impl<T: Transport> Shard<T> {
     /// Remembers that a connection left a room, against late controls.
     pub(super) fn note_left(&mut self, key: SlabKey, room: &str, at: u64, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        // A late copy takes nothing back.
+        let at = at.max(connection.left_at(room).unwrap_or(0));
         let left = &mut connection.extras().left;
         left.retain(|(of, when)| of != room && when.saturating_add(LATE) > now.micros);
         if left.len() >= MOST_LEFT {

@@ -134,8 +134,9 @@ impl Returning {
                 if !self.rooms.iter().any(entered_later) {
                     self.rooms.retain(|entering| entering.room != *room);
                     self.entered.retain(|entered| entered.room != *room);
+                    let before = self.left.iter().find(|(of, _)| of == room).map_or(0, |(_, at)| *at);
                     self.left.retain(|(of, _)| of != room);
-                    self.left.push((room.clone(), accepted_at));
+                    self.left.push((room.clone(), accepted_at.max(before)));
                 }
             }
             // One that may reconnect has done so.
@@ -199,6 +200,9 @@ mod tests {
         assert_eq!(rooms(&returning), ["r"], "it entered later");
         returning.obey(&join("old"), 250, 2, (1, 2));
         assert_eq!(rooms(&returning), ["r"], "it left later");
+        returning.obey(&leave("old"), 150, 1, (1, 1));
+        returning.obey(&join("old"), 250, 2, (1, 2));
+        assert_eq!(rooms(&returning), ["r"], "a late copy takes back nothing of that");
         returning.obey(&leave("r"), 400, 3, (1, 3));
         returning.obey(&join("new"), 500, 4, (1, 4));
         assert_eq!(rooms(&returning), ["new"]);

@@ -104,6 +104,8 @@ pub(crate) struct NodeHalf {
     pub(crate) last_batch: Option<(Bytes, u64)>,
     /// Where the next acknowledgement has to start, Gaps aside; 0 while nothing is to be acknowledged.
     pub(crate) next_ack: u64,
+    /// Acknowledgements that Hello said the manager holds, perhaps those of the process before.
+    pub(crate) held: u64,
     /// Naive: halves for the ingests of the other shards, and when the last frame for each arrives.
     pub(crate) shard_states: Vec<(LinkState, u64)>,
 }

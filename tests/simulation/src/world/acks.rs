@@ -72,12 +72,12 @@ impl World {
         standing.acked = standing.acked.max(ack.first_seq + ack.recipients.len() as u64 - 1);
         let node = &nodes[link.node];
         let who = format!("{} to m{manager}", node.name);
-        let next = link.half.next_ack;
+        let (next, held) = (link.half.next_ack, link.half.held);
         // What is lost is never acknowledged, what the manager said it holds not again.
         let left_out = |seq: u64| {
             node.numbers.standings.get(&id).is_some_and(|standing| {
                 let lost = standing.gaps.iter().any(|(from, to)| (from..=to).contains(&&seq));
-                lost || seq <= standing.confirmed
+                lost || seq <= standing.confirmed.max(held)
             })
         };
         if ack.first_seq < next || (next..ack.first_seq).any(|seq| !left_out(seq)) {

@@ -148,8 +148,10 @@ impl World {
         }
         self.managers[index].record(&changes);
         self.managers[index].settle(&mut self.stage);
+        // Who stops follows the set of nodes no more.
+        let stopping = self.managers[index].stopping;
         for change in &changes {
-            if let Change::Added(key) | Change::Relink(key) = change {
+            if !stopping && let Change::Added(key) | Change::Relink(key) = change {
                 self.stage.within(0, 20 * MILLI, Event::Dial { manager: index, key: *key });
             }
         }

@@ -108,8 +108,8 @@ impl World {
                 standing.link = Some(index);
                 standing.closed = false;
                 if let (Some(_), Said::Hello { acked }) = (received, said) {
-                    standing.confirmed = standing.confirmed.max(*acked);
-                    half.next_ack = 1 + standing.confirmed;
+                    half.held = *acked;
+                    half.next_ack = 1 + standing.confirmed.max((*acked).min(standing.acked));
                 }
                 self.send_up(index, answer);
                 self.stage.at(now + SECOND, Event::Beat(index));

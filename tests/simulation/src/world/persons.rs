@@ -401,8 +401,8 @@ impl World {
         }
     }
 
-    /// Rule 9: a claim of this connection went with the manager that had logged it.
-    fn claim_went(&self, connection_id: u64) -> bool {
+    /// Rule 9: a claim of this connection went with the manager that had logged it, before it reached these nodes.
+    fn claim_went(&self, connection_id: u64, nodes: [usize; 2]) -> bool {
         self.managers.iter().filter(|manager| manager.left_pending.is_some()).any(|manager| {
             let messages = (1..).zip(&self.stage.truth.managers[manager.index].messages);
             let claims = messages.filter(|(_, message)| match &message.target {
@@ -414,7 +414,7 @@ impl World {
             });
             let lost = |(seq, _): (u64, &Accepted)| {
                 let id = Id { manager: manager.index, seq };
-                self.nodes.iter().any(|node| node.alive && !node.numbers.arrived.contains(&id))
+                nodes.iter().any(|node| !self.nodes[*node].numbers.arrived.contains(&id))
             };
             claims.into_iter().any(lost)
         })
@@ -422,18 +422,20 @@ impl World {
 
     /// Of the connections of one id one is left, and not fewer because of each other.
     fn one_of_each_stays(&mut self) {
-        let mut open: Vec<(u64, String)> = Vec::new();
-        for node in self.nodes.iter().filter(|node| node.alive) {
+        let mut open: Vec<(u64, usize, String)> = Vec::new();
+        for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.alive) {
             for client in node.seats.iter().flat_map(|seat| &seat.clients) {
                 if client.is_open() && client.from.is_some() {
-                    open.push((client.connection_id, client.name.to_string()));
+                    open.push((client.connection_id, at, client.name.to_string()));
                 }
             }
         }
         open.sort();
-        let twins = |pair: &&[(u64, String)]| pair[0].0 == pair[1].0 && !self.claim_went(pair[0].0);
+        let twins = |pair: &&[(u64, usize, String)]| {
+            pair[0].0 == pair[1].0 && !self.claim_went(pair[0].0, [pair[0].1, pair[1].1])
+        };
         if let Some(pair) = open.windows(2).find(twins) {
-            let what = format!("{} and {} both stay", pair[0].1, pair[1].1);
+            let what = format!("{} and {} both stay", pair[0].2, pair[1].2);
             self.stage.broken(Check::Claims, what);
         }
         let is_there = |person: &crate::person::Person| person.place != Whereabouts::Gone;
