@@ -9,6 +9,9 @@ use tokio::sync::Notify;
 
 use crate::batch::{Batch, Message};
 
+/// What is beside a batch because it and its bytes are shared: two counts each, and where the bytes are.
+const SHARED_BYTES: usize = 16 + 40;
+
 /// A batch, its counts, and how many shards still have to place it.
 #[derive(Debug)]
 pub struct Placement {
@@ -242,6 +245,6 @@ impl Placement {
 
     /// Bytes that it keeps alive.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.batch.bytes() + self.recipients.len() * size_of::<AtomicU32>()
+        SHARED_BYTES + size_of::<Self>() + self.batch.bytes() + self.recipients.len() * size_of::<AtomicU32>()
     }
 }

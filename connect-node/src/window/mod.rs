@@ -110,7 +110,7 @@ impl Window {
                 batch.each_key(index, |key| self.chains.push(key, arrival));
             }
         }
-        let bytes = placement.bytes() + size_of::<Segment>();
+        let bytes = placement.bytes();
         let segment =
             Segment { placement: Arc::clone(placement), first_link, end_link: self.chains.next(), bytes };
         if let Some(manager) = placement.manager() {
@@ -167,7 +167,8 @@ impl Window {
 
     /// Everything it takes, index included.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes + self.chains.bytes() + self.runs.bytes() + self.repeated * REPEAT_BYTES
+        let segments = self.segments.capacity() * size_of::<Segment>();
+        self.bytes + segments + self.chains.bytes() + self.runs.bytes() + self.repeated * REPEAT_BYTES
     }
 
     /// Messages in it.

@@ -26,7 +26,6 @@ struct Manager {
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     managers: BTreeMap<u64, Manager>,
-    len: usize,
     /// Of managers of which nothing is left here: accept time of the newest message that went.
     gone_at: u64,
 }
@@ -34,14 +33,12 @@ pub(super) struct Runs {
 impl Runs {
     pub(super) fn push(&mut self, manager: u64, run: Run) {
         self.managers.entry(manager).or_default().runs.push_back(run);
-        self.len += 1;
     }
 
     /// The oldest run of a manager goes.
     pub(super) fn pop(&mut self, manager: u64) {
         let Some(state) = self.managers.get_mut(&manager) else { return };
         let Some(run) = state.runs.pop_front() else { return };
-        self.len -= 1;
         state.kept_from = run.last_seq + 1;
         if state.runs.is_empty() {
             self.gone_at = self.gone_at.max(run.last_at);
@@ -50,7 +47,7 @@ impl Runs {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.len * size_of::<Run>()
+        self.managers.values().map(|state| state.runs.capacity() * size_of::<Run>()).sum()
     }
 
     /// Whether of every manager all that the floor does not cover is still here. `limit` is the time up to which it
