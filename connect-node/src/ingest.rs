@@ -3,7 +3,7 @@
 //! "Seen before? – arrival number – insert in the window – offer to the inboxes" is one step under one lock (DESIGN
 //! 6, rule 3), so that the order of arrival is the same for every shard and for every client that resumes. One link
 //! owns a manager's id at a time; a new link takes over before it says where to start. Owns what was received of
-//! every manager, which managers are expected, the window, and what is known of requests and controls
+//! every manager, which managers are expected ([`crate::roster`]), the window, and what is known of requests and controls
 //! ([`crate::history`] is what clients that resume ask of it); never does I/O, never waits.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{
     hand_ups::HandUps,
     inbox::Inbox,
     key::Keys,
-    manager::{Departure, Manager, ManagerStatus, STATIC_GONE_AFTER},
+    manager::Manager,
     metrics::IngestMetrics,
     placement::{Original, Placement, Silent},
     position::Marks,
@@ -43,14 +43,14 @@ const REQUESTS_PART: usize = 4;
 
 /// No manager has this id. While the registry has not been listed, `as_of` waits for it: there may be managers
 /// that this node has not heard of.
-const NOT_LISTED_YET: u64 = 0;
+pub(crate) const NOT_LISTED_YET: u64 = 0;
 
 /// Proof of being the link that speaks for a manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     /// The manager.
     pub manager: u64,
-    token: u64,
+    pub(crate) token: u64,
 }
 
 /// Why ingest takes nothing from a link; the link has to end.
@@ -110,7 +110,7 @@ pub struct Ingest {
     inner: Mutex<Inner>,
     inboxes: Vec<Arc<Inbox>>,
     wake: Vec<Arc<Notify>>,
-    settings: IngestSettings,
+    pub(crate) settings: IngestSettings,
     pub(crate) hand_ups: HandUps,
     metrics: IngestMetrics,
 }
@@ -121,7 +121,7 @@ pub(crate) struct Inner {
     arrivals: u64,
     tokens: u64,
     /// Since when there may be clients; microseconds.
-    open_since: Option<u64>,
+    pub(crate) open_since: Option<u64>,
     /// The registry has said once which managers there are.
     pub(crate) listed: bool,
     pub(crate) window: Window,
@@ -338,7 +338,7 @@ impl Ingest {
     }
 
     /// Something is missing here from now on: who is connected has to go elsewhere.
-    fn hole(&self, inner: &mut Inner, now: u64) {
+    pub(crate) fn hole(&self, inner: &mut Inner, now: u64) {
         inner.completeness.only_since(now);
         if inner.open_since.is_none() {
             return;
@@ -393,90 +393,6 @@ impl Ingest {
         Ok(())
     }
 
-    /// The link ended, for whatever reason.
-    pub fn link_down(&self, owner: Owner, now: u64) {
-        let mut inner = self.lock();
-        if let Ok(state) = inner.owned(owner) {
-            state.owner = None;
-            state.unlinked_at = now;
-            // Without a record it is gone now.
-            state.was_gone |= self.settings.registry && !state.registered && !state.closed;
-            let Inner { managers, completeness, .. } = &mut *inner;
-            for state in managers.values_mut() {
-                if state.unnamed(owner.manager, self.settings.registry, now) {
-                    completeness.only_since(now);
-                }
-            }
-            self.expect_all(&inner);
-        }
-        drop(inner);
-        self.hand_ups.link_down(owner.token);
-    }
-
-    /// This node's own record is there and it sees the managers' from `now` on; again when it stood still meanwhile.
-    pub fn watches_since(&self, now: u64) {
-        self.lock().completeness.watches_since(now);
-    }
-
-    /// This node's record was lost and is there again. Managers that came meanwhile have not heard of it; where every
-    /// manager is linked none did, and those that lost their records with it have not gone.
-    pub fn record_is_back(&self, now: u64) {
-        let mut inner = self.lock();
-        if inner.managers.values().any(|state| self.expects(state) && state.owner.is_none()) {
-            inner.completeness.watches_since(now);
-        }
-    }
-
-    /// The managers the registry has now; to be called once it has been listed, and when it changes.
-    pub fn set_registered(&self, registered: &[u64], now: u64) {
-        let mut inner = self.lock();
-        inner.listed = true;
-        let mut departure = Departure::Harmless;
-        let just_came = inner.just_came(now);
-        for manager in registered {
-            let state = inner.managers.entry(*manager).or_default();
-            if !std::mem::replace(&mut state.registered, true) {
-                state.known_at = now;
-                state.may_be_old |= just_came;
-            }
-        }
-        for (_, state) in
-            inner.managers.iter_mut().filter(|(id, state)| state.registered && !registered.contains(id))
-        {
-            match state.departs(now, self.settings.lease) {
-                Departure::Harmless => {}
-                Departure::Unheard if departure == Departure::Hole => {}
-                other => departure = other,
-            }
-        }
-        match departure {
-            Departure::Harmless => {}
-            Departure::Unheard => inner.completeness.only_since(now),
-            Departure::Hole => self.hole(&mut inner, now),
-        }
-        self.mark_all(|marks| marks.forget(NOT_LISTED_YET));
-        self.expect_all(&inner);
-    }
-
-    /// Lets go of what is too old in the window and beside it, and of managers that are gone: at once those that
-    /// nothing was received of, after the window's age the others. To be called every few seconds.
-    pub fn expire(&self, now: u64) {
-        let mut inner = self.lock();
-        inner.forget_old(now);
-        let (registry, keep) = (self.settings.registry, self.settings.window.age);
-        inner.managers.retain(|manager, state| {
-            let unlinked = state.pass_time(now);
-            state.was_gone |= !registry && state.lapsed && !state.closed;
-            let kept = state.received.is_some() && unlinked < keep;
-            let stays = state.expected(registry) || kept;
-            if !stays {
-                self.mark_all(|marks| marks.forget(*manager));
-            }
-            stays
-        });
-        self.expect_all(&inner);
-    }
-
     /// The next control for the link to hand up, if there is one.
     pub fn next_hand_up(&self, owner: Owner, now: u64) -> Option<HandUp> {
         self.hand_ups.next(owner.token, now)
@@ -504,17 +420,6 @@ impl Ingest {
         })
     }
 
-    /// Every manager this node knows of.
-    pub fn managers(&self) -> Vec<ManagerStatus> {
-        let inner = self.lock();
-        inner.managers.iter().map(|(manager, state)| state.status(*manager)).collect()
-    }
-
-    /// Whether `as_of` waits for a manager.
-    pub(crate) fn expects(&self, manager: &Manager) -> bool {
-        manager.expected(self.settings.registry)
-    }
-
     fn offer_to_shards(&self, placement: &Arc<Placement>, arrival: u64) {
         for (inbox, wake) in self.inboxes.iter().zip(&self.wake) {
             if inbox.offer(placement, arrival) {
@@ -523,15 +428,7 @@ impl Ingest {
         }
     }
 
-    fn expect_all(&self, inner: &Inner) {
-        self.mark_all(|marks| {
-            for (manager, state) in &inner.managers {
-                marks.expect(*manager, state.expected(self.settings.registry));
-            }
-        });
-    }
-
-    fn mark_all(&self, mut change: impl FnMut(&mut Marks)) {
+    pub(crate) fn mark_all(&self, mut change: impl FnMut(&mut Marks)) {
         for inbox in &self.inboxes {
             inbox.mark(&mut change);
         }
@@ -578,13 +475,7 @@ pub struct Progress {
 }
 
 impl Inner {
-    /// Whether a manager that is first heard of now may have been there before this node.
-    fn just_came(&self, now: u64) -> bool {
-        let lately = |at: u64| now < at.saturating_add(STATIC_GONE_AFTER);
-        self.open_since.is_none_or(lately) || lately(self.completeness.watching())
-    }
-
-    fn owned(&mut self, owner: Owner) -> Result<&mut Manager, IngestError> {
+    pub(crate) fn owned(&mut self, owner: Owner) -> Result<&mut Manager, IngestError> {
         self.managers
             .get_mut(&owner.manager)
             .filter(|state| state.owner == Some(owner.token))
@@ -637,7 +528,7 @@ impl Inner {
         }
     }
 
-    fn forget_old(&mut self, now: u64) {
+    pub(crate) fn forget_old(&mut self, now: u64) {
         let Self { window, requests, controls, completeness, .. } = self;
         window.expire(now, |gone| requests.let_go(gone));
         requests.expire(now);

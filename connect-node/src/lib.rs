@@ -37,6 +37,7 @@ pub mod manager;
 pub mod placement;
 pub mod position;
 mod requests;
+mod roster;
 pub mod shard;
 pub mod tickets;
 pub mod window;
