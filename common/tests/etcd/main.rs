@@ -4,6 +4,10 @@
 
 mod faults;
 mod holding;
+// Two etcds that are started at once must not be given the same port.
+#[path = "../../../tests/src/ports.rs"]
+#[allow(unreachable_pub, reason = "other tests use it as a library")]
+mod ports;
 mod proxy;
 mod security;
 mod server;

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -10,6 +9,8 @@ use std::{
 
 use etcd_client::Client;
 use tempfile::TempDir;
+
+use crate::ports::free_port;
 
 pub(crate) struct Etcd {
     dir: TempDir,
@@ -100,8 +101,4 @@ impl Drop for Etcd {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
