@@ -124,8 +124,9 @@ async fn a_killed_node_is_gone_at_once_and_expected_until_its_lease_ends() {
     // Another one that is started before the lease of the one before has ended.
     assert_eq!(order(&dev, "n3", "kill").await.0, 200);
     assert_eq!(order(&dev, "n3", "start").await.0, 200);
-    assert_eq!(order(&dev, "n1", "start").await.0, 200);
     feed.next_state("n3", "ready").await;
+    assert_eq!(order(&dev, "n1", "start").await.0, 200);
+    feed.next_state("n1", "ready").await;
     pushes_to(&dev, 3).await;
     for url in [&dev.nodes[0], &dev.nodes[2]] {
         Listener::connect(in_room(url, "u3", "r1")).await;
@@ -424,14 +425,19 @@ async fn a_page_that_comes_is_told_nothing_of_the_time_before() {
         let mut skipped = 0;
         loop {
             let line = tokio::time::timeout(WITHIN, feed.lines.next_line()).await.unwrap().unwrap().unwrap();
-            skipped += usize::from(line == "event: skipped");
+            if line == "event: skipped" {
+                let data = feed.lines.next_line().await.unwrap().unwrap();
+                let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+                skipped += data["pushes"].as_u64().unwrap();
+            }
             if line == "event: figures" {
                 break;
             }
         }
         let figures = feed.lines.next_line().await.unwrap().unwrap();
         let figures: Value = serde_json::from_str(figures.strip_prefix("data: ").unwrap()).unwrap();
-        assert_eq!(skipped, 0);
+        // The one push since may have been accepted and not yet answered when the fleet was looked at.
+        assert!(skipped <= 1, "{skipped}");
         assert!(figures["pushes_per_s"].as_f64().unwrap() < 20.0, "{figures}");
     }
 }
