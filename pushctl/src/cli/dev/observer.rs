@@ -114,6 +114,9 @@ struct Watch<'a> {
     skipped: u64,
     /// When pages were last told what was skipped.
     looked_at: Instant,
+    /// When it looked before that, and the newest seq it saw last.
+    looked_before: Instant,
+    listed: u64,
     scraped: (Instant, Sample),
 }
 
@@ -129,6 +132,8 @@ impl<'a> Watch<'a> {
             known_up_to: u64::MAX,
             skipped: 0,
             looked_at: Instant::now(),
+            looked_before: Instant::now(),
+            listed: 0,
             scraped,
         };
         // What was pushed before concerns no page: it is known, and nobody is told.
@@ -209,10 +214,13 @@ impl<'a> Watch<'a> {
         while let Ok(traced) = self.traced.try_recv() {
             self.tell_traced(&traced);
         }
-        let after = newest_seq.saturating_sub(self.known_up_to);
+        // A push that was accepted just now is traced once it is answered: only what was listed a look ago is due.
+        let due = std::mem::replace(&mut self.listed, newest_seq);
+        let after = due.saturating_sub(self.known_up_to);
         self.known_up_to += after;
         let skipped = std::mem::take(&mut self.skipped) + after;
-        let since = std::mem::replace(&mut self.looked_at, Instant::now());
+        let last = std::mem::replace(&mut self.looked_at, Instant::now());
+        let since = std::mem::replace(&mut self.looked_before, last);
         if skipped > 0 {
             self.feed.tell_since(since, "skipped", &json!({ "pushes": skipped }));
         }
