@@ -27,6 +27,8 @@ await run(async (browser, url, size, folder) => {
   await counted(page, 6);
   await everybodyGets(page, 3, "before");
 
+  // Clocks may be 5 s apart, so nodes that are younger send people on (README, "Honest gaps").
+  await page.waitForTimeout(8_000);
   await drained(page);
   await page.screenshot({ path: join(folder, `moving-${size}-drained.png`), fullPage: true });
   await everybodyGets(page, 2, "while n1 is down");
@@ -94,14 +96,13 @@ async function listed(page, node, state) {
     .waitFor();
 }
 
-/** Two are sent away in good order, to the two nodes that are left. */
+/** Two are sent away in good order, each to another of the two nodes that are left. */
 async function drained(page) {
   await button(page, "Drain", "n1").click();
   await everybodyLeft(page, "n1");
   await inState(page, "n1", "stopped");
-  // One to each was asked here once; since every resume claims and nodes trust less, two may go to the same one.
-  const left = [...(await peopleOn(page, "n2")), ...(await peopleOn(page, "n3"))];
-  assert.deepEqual(left.sort(), EVERYBODY);
+  assert.equal((await peopleOn(page, "n2")).length, 3);
+  assert.equal((await peopleOn(page, "n3")).length, 3);
   for (const name of ["user1", "user2"]) {
     const row = page.locator("button.person.own").filter({ hasText: name });
     assert.match(await row.locator(".went").textContent(), new RegExp(`^moved to n[23], ${HOW}$`));
