@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     client::{Client, Closed, ConnectBy, ConnectError, Event, Options, RequestError},
     progress::Progress,
-    reconnect::{GOOD_WHILE, MOVED, Reconnect},
+    reconnect::{MOVED, Reconnect},
     seen::Seen,
 };
 
@@ -35,7 +35,7 @@ pub struct Session {
     /// Nodes in a row that sent this client on (4003) when it wanted to resume: they have not got what it missed.
     /// After some of them a node takes it all the same.
     attempt: u32,
-    /// The present try, or the connection it led to, was to continue another one and has not.
+    /// The present try is to continue a connection.
     resuming: bool,
     link: Link,
     /// When the present connection began, or the last one.
@@ -186,7 +186,9 @@ impl Session {
         }
         let retry_in = match &error {
             ConnectError::Closed { closed, .. } => {
-                self.sent_on(closed.code);
+                if self.resuming && closed.code == Some(MOVED) {
+                    self.attempt = self.attempt.saturating_add(1);
+                }
                 self.reconnect.after_close(closed.code)
             }
             // What one node asks for says nothing about another.
@@ -204,7 +206,6 @@ impl Session {
         self.nodes.tried(false);
         self.progress.connected(&connected);
         self.attempt = 0;
-        self.resuming = false;
         self.link = Link::Up(Box::new(client));
         SessionEvent::Connected(connected)
     }
@@ -213,23 +214,11 @@ impl Session {
         if let Link::Up(client) = std::mem::take(&mut self.link) {
             self.options.rooms = client.rooms().to_vec();
         }
-        let lasted = self.connected_at.elapsed();
-        self.reconnect.stood(lasted);
-        if lasted >= GOOD_WHILE {
-            self.attempt = 0;
-        } else {
-            self.sent_on(closed.code);
-        }
+        self.reconnect.stood(self.connected_at.elapsed());
         let url = self.nodes.present().to_owned();
         match self.reconnect.after_close(closed.code) {
             Some(retry_in) => Ok(self.wait(format!("{url}: {closed}"), retry_in)),
             None => Err(SessionError::Closed { url, closed }),
-        }
-    }
-
-    fn sent_on(&mut self, code: Option<u16>) {
-        if self.resuming && code == Some(MOVED) {
-            self.attempt = self.attempt.saturating_add(1);
         }
     }
 

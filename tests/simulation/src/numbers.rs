@@ -39,8 +39,10 @@ pub(crate) struct Standing {
 pub(crate) struct Numbers {
     pub(crate) inbox: Arc<Inbox>,
     taken: Taken,
-    /// Messages in the order of arrival.
+    /// Messages in the order of arrival, without those that are for nobody.
     pub(crate) arrived: Vec<Id>,
+    /// Where every message stands in the order of arrival, those too that only clients that resume may get.
+    order: HashMap<Id, usize>,
     newest_arrival: u64,
     /// What came first of each request, kept from everybody or not.
     pub(crate) requests: HashMap<u64, Id>,
@@ -61,6 +63,7 @@ impl Numbers {
             inbox,
             taken,
             arrived: Vec::new(),
+            order: HashMap::new(),
             newest_arrival: 0,
             requests: HashMap::new(),
             standings: HashMap::new(),
@@ -92,6 +95,7 @@ impl Numbers {
     /// The node took messages; to be called before [`Self::look`], which does not see those that are for nobody.
     pub(crate) fn took(&mut self, truth: &Truth, ids: impl Iterator<Item = Id>) {
         for id in ids {
+            self.put_in_order(id);
             if let Some(request) = truth.message(id).and_then(|message| message.request) {
                 self.requests.entry(request).or_insert(id);
             }
@@ -131,6 +135,7 @@ impl Numbers {
             stage.broken(Check::Numbers, format!("{node} got a message that nobody accepted"));
             return;
         };
+        self.put_in_order(id);
         self.arrived.push(id);
         if let Some(request) = stage.truth.message(id).and_then(|message| message.request) {
             let first = *self.requests.entry(request).or_insert(id);
@@ -167,9 +172,14 @@ impl Numbers {
         })
     }
 
-    /// Where every message of a position stands in the order of arrival.
-    pub(crate) fn order(&self) -> HashMap<Id, usize> {
-        self.arrived.iter().enumerate().map(|(at, id)| (*id, at)).collect()
+    fn put_in_order(&mut self, id: Id) {
+        let next = self.order.len();
+        self.order.entry(id).or_insert(next);
+    }
+
+    /// Where a message stands in the order of arrival.
+    pub(crate) fn place_of(&self, id: Id) -> Option<usize> {
+        self.order.get(&id).copied()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     client::{Client, Wants},
     findings::Check,
     node::Node,
+    numbers::Numbers,
     stage::{BEGIN, SECOND, Stage},
     truth::Id,
 };
@@ -89,12 +90,11 @@ impl World {
     }
 
     fn everybody_got_theirs(&mut self, node: usize) {
-        let order = self.nodes[node].numbers.order();
         for shard in 0..self.nodes[node].seats.len() {
             for client in 0..self.nodes[node].seats[shard].clients.len() {
                 let me = &self.nodes[node];
                 let client = &me.seats[shard].clients[client];
-                check_what_it_got(&mut self.stage, client, &order);
+                check_what_it_got(&mut self.stage, client, &me.numbers);
                 check_what_it_missed(&mut self.stage, me, client);
             }
         }
@@ -102,7 +102,7 @@ impl World {
 }
 
 /// Nothing twice, nothing in another order, nothing that is not for it.
-fn check_what_it_got(stage: &mut Stage, client: &Client, order: &HashMap<Id, usize>) {
+fn check_what_it_got(stage: &mut Stage, client: &Client, numbers: &Numbers) {
     let who = &client.name;
     let mut newest: HashMap<usize, u64> = HashMap::new();
     let mut seen = HashSet::new();
@@ -118,7 +118,7 @@ fn check_what_it_got(stage: &mut Stage, client: &Client, order: &HashMap<Id, usi
         } else if let Some(before) = newest.insert(id.manager, id.seq).filter(|before| *before > id.seq) {
             stage.broken(Check::Deliveries, format!("{who} got {id} after {before}"));
         }
-        let arrival = order.get(id).copied();
+        let arrival = numbers.place_of(*id);
         if arrival < last {
             stage.broken(Check::Arrivals, format!("{who} got {id} in another order than it arrived"));
         }
