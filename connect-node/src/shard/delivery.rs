@@ -24,14 +24,31 @@ use crate::{
 /// users is a frame for each.
 const MAX_FRAMES: usize = 16 * 1024 * 1024;
 
-/// Memory of the frame buffers kept between deliveries.
+/// Memory of the frame buffers kept between deliveries. Beyond it what is touched is flushed before more is placed, so
+/// that steady load does not keep the frames for ever.
 const KEEP_FRAMES: usize = 256 * 1024;
+
+/// Flushed slots at the front of the list of touched ones that are worth moving the others for.
+const FORGET_FLUSHED: usize = 16 * 1024;
 
 /// A busy client gets a heartbeat with its position with the first delivery this long after the last one,
 /// milliseconds, so that little is replayed when it resumes.
 const FRESH_POSITION_MILLIS: u64 = 2_000;
 
 impl<T: Transport> Shard<T> {
+    /// One turn: places what has come, gives those who are being brought back some more, and sends to `sends`
+    /// connections at most. True if there is more to do at once.
+    pub fn turn(&mut self, sends: usize, now: Now) -> bool {
+        let takes = self.touched.is_empty() || self.frames.bytes_held() <= KEEP_FRAMES;
+        if takes {
+            self.deliver(now);
+        }
+        let replaying = self.replay(now);
+        let flushing = self.flush(sends, now);
+        self.end_turn();
+        flushing || replaying || !takes
+    }
+
     /// Takes everything out of the inbox and places it. What was touched has to be flushed.
     pub fn deliver(&mut self, now: Now) {
         let inbox = std::sync::Arc::clone(&self.inbox);
@@ -165,6 +182,10 @@ impl<T: Transport> Shard<T> {
             self.flush_slot(slot, now);
         }
         if self.flushed < self.touched.len() {
+            if self.flushed >= FORGET_FLUSHED && self.flushed >= self.touched.len() / 2 {
+                self.touched.drain(..self.flushed);
+                self.flushed = 0;
+            }
             return true;
         }
         self.touched.clear();

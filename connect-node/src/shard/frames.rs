@@ -156,7 +156,8 @@ fn write_json(value: &impl Serialize, payload: &mut Vec<u8>) {
 /// `client.v1.Push` without owning anything.
 struct PushFields<'a> {
     message_id: String,
-    manager: Option<u64>,
+    /// 16 hex digits, or nothing.
+    manager: Option<[u8; 16]>,
     seq: u64,
     room_id: &'a [u8],
     user_id: &'a [u8],
@@ -173,7 +174,7 @@ impl<'a> PushFields<'a> {
         };
         Self {
             message_id: message_id(manager, message),
-            manager,
+            manager: manager.map(hex),
             seq: if manager.is_some() { message.seq } else { 0 },
             room_id,
             user_id,
@@ -186,7 +187,7 @@ impl<'a> PushFields<'a> {
         let text = std::str::from_utf8(self.content).ok();
         let push = PushJson {
             message_id: &self.message_id,
-            manager: self.manager.map_or_else(String::new, |id| format!("{id:016x}")),
+            manager: self.manager.as_ref().map_or("", |id| text_of(id)),
             seq: self.seq,
             room_id: text_of(self.room_id),
             user_id: text_of(self.user_id),
@@ -198,10 +199,10 @@ impl<'a> PushFields<'a> {
     }
 
     fn write_protobuf(&self, payload: &mut Vec<u8>) {
-        let manager = self.manager.map_or_else(String::new, |id| format!("{id:016x}"));
+        let manager = self.manager.as_ref().map_or(&b""[..], |id| id);
         let fields: [(u32, &[u8]); 6] = [
             (1, self.message_id.as_bytes()),
-            (2, manager.as_bytes()),
+            (2, manager),
             (4, self.room_id),
             (5, self.user_id),
             (6, self.uri),
@@ -224,13 +225,22 @@ impl<'a> PushFields<'a> {
 /// `<manager id>-<seq>`, or for a push with a request_id its hash (DESIGN 6, rule 1).
 fn message_id(manager: Option<u64>, message: &Message<'_>) -> String {
     use std::fmt::Write as _;
-    if message.request_hash.is_empty() {
-        return manager.map_or_else(String::new, |id| format!("{id:016x}-{}", message.seq));
+    // 16 digits, a dash, and a seq of up to 20; or a hash of 16 bytes.
+    let mut id = String::with_capacity(37);
+    for half in message.request_hash.chunks_exact(8) {
+        let half = half.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        id.push_str(text_of(&hex(half)));
     }
-    message.request_hash.iter().fold(String::with_capacity(32), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    if let Some(manager) = manager.filter(|_| id.is_empty()) {
+        id.push_str(text_of(&hex(manager)));
+        let _ = write!(id, "-{}", message.seq);
+    }
+    id
+}
+
+/// 16 hex digits. With the standard formatter a frame took almost twice the instructions (5,610 to 3,019 by the guard).
+fn hex(value: u64) -> [u8; 16] {
+    std::array::from_fn(|at| b"0123456789abcdef"[(value >> (60 - 4 * at)) as usize & 0xf])
 }
 
 /// Ids and uris were checked when the batch was read.
@@ -259,8 +269,8 @@ struct FrameJson<'a> {
 struct PushJson<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     message_id: &'a str,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    manager: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    manager: &'a str,
     #[serde(skip_serializing_if = "is_zero", serialize_with = "as_string")]
     seq: u64,
     #[serde(skip_serializing_if = "str::is_empty")]

@@ -30,10 +30,10 @@ const FETCH: usize = 64;
 const LOW_WATER: usize = 64 * 1024;
 
 /// Messages of one replay before others get their turn.
-const PER_TURN: usize = 512;
+const PER_TURN: usize = 128;
 
-/// Messages of all replays before live ones get their turn: some 2 ms.
-const PER_ROUND: usize = 2048;
+/// Messages of all replays before live ones get their turn: some 0.5 ms, half of what a turn of live ones takes.
+const PER_ROUND: usize = 512;
 
 /// Where one client's replay is.
 #[derive(Debug, Default)]

@@ -247,7 +247,7 @@ impl Tables {
     }
 
     fn members_of<'a>(&'a self, groups: &'a Groups, key: Key, app: &[u8], id: &[u8]) -> &'a [u32] {
-        let same_app = |group: &Group| self.apps.id(group.app).as_bytes() == app;
+        let same_app = |group: &Group| is_same(self.apps.id(group.app), app);
         match groups.find_bytes(key, id, same_app) {
             Some(group) => groups.members(group),
             None => &[],
@@ -282,7 +282,7 @@ impl Groups {
         let same = |slot: &u32| {
             self.groups[*slot as usize]
                 .as_ref()
-                .is_some_and(|group| group.key == key && group.id.as_bytes() == id && same_app(group))
+                .is_some_and(|group| group.key == key && is_same(&group.id, id) && same_app(group))
         };
         self.index.find(key, same).copied()
     }
@@ -351,4 +351,10 @@ impl Groups {
     fn id(&self, group: u32) -> &str {
         self.groups[group as usize].as_ref().map_or("", |group| &group.id)
     }
+}
+
+/// Most tenants are the empty one. An empty string of a `Box` is at address 1, and this machine's `memcmp` loads from
+/// there under a mask, which takes the processor over 100 ns to suppress.
+fn is_same(ours: &str, asked: &[u8]) -> bool {
+    ours.len() == asked.len() && (asked.is_empty() || ours.as_bytes() == asked)
 }

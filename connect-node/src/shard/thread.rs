@@ -250,26 +250,15 @@ async fn run_events(core: Rc<Core>, mut commands: mpsc::Receiver<Command>) {
     core.connections.wait().await;
 }
 
-/// Delivers what the inbox holds and flushes it. What is touched by others meanwhile is for the next turn.
+/// A part of what there is to send. The rest is for the next turns, which place first what has come meanwhile: a socket
+/// gets whatever is there by the time it has its turn, so the sends of a large room carry all messages that are under
+/// way, not those of one moment.
 async fn turn(core: &Core) {
-    let mut left = {
-        let mut shard = core.shard.borrow_mut();
-        let now = core.clock.now();
-        shard.deliver(now);
-        // Who has more to come has this woken again at the end.
-        let _ = shard.replay(now);
-        shard.touched_len()
-    };
-    while left > 0 {
-        let sends = left.min(SENDS_PER_TURN);
-        if !core.shard.borrow_mut().flush(sends, core.clock.now()) {
-            break;
-        }
-        left -= sends;
+    let more = core.shard.borrow_mut().turn(SENDS_PER_TURN, core.clock.now());
+    if more {
+        core.wake.notify_one();
         yield_now().await;
     }
-    core.wake_to_flush();
-    core.shard.borrow_mut().end_turn();
 }
 
 fn obey(core: &Rc<Core>, command: Command) {

@@ -59,21 +59,12 @@ impl World {
         }
         let seat = &mut me.seats[shard];
         seat.turns_at = u64::MAX;
-        let delivers = !seat.flushing;
-        let mut replaying = false;
-        if delivers {
-            seat.shard.deliver(now);
-            replaying = seat.shard.replay(now);
-        }
-        let budget = if self.stage.chance.one_in(4) { 1 } else { 256 };
-        seat.flushing = seat.shard.flush(budget, now);
-        if seat.flushing || replaying {
+        let sends = if self.stage.chance.one_in(4) { 1 } else { 256 };
+        seat.flushing = seat.shard.turn(sends, now);
+        if seat.flushing {
             self.turn_soon(node, shard);
         } else {
-            seat.shard.end_turn();
-            if delivers {
-                self.quote_marks(node, shard);
-            }
+            self.quote_marks(node, shard);
         }
         self.after_shard(node, shard);
     }
