@@ -1,5 +1,7 @@
 //! Logs, metrics and the HTTP answers every binary gives: `/healthz`, `/readyz`, `/metrics`.
 
+mod process;
+
 use std::{
     io::{self, IsTerminal},
     sync::OnceLock,
@@ -102,7 +104,9 @@ pub fn build_info(component: &str, version: &'static str) {
 /// The routes every binary serves on its HTTP port.
 ///
 /// `/healthz` is 200 while the process answers at all (it asks nobody else), `/readyz` is 200 or 503
-/// with the JSON that `ready` returns, `/metrics` is the Prometheus text. Merge it with your own.
+/// with the JSON that `ready` returns, `/metrics` is the Prometheus text: everything recorded and, as they are at
+/// that moment, the figures of the process (`process_cpu_seconds_total`, `process_resident_memory_bytes` and so on).
+/// Merge it with your own.
 pub fn router<F>(ready: F) -> Router
 where
     F: Fn() -> (bool, Value) + Clone + Send + Sync + 'static,
@@ -121,7 +125,9 @@ fn readiness((ready, body): &(bool, Value)) -> Response {
 
 fn metrics_response(handle: &PrometheusHandle) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], handle.render()).into_response()
+    let mut text = handle.render();
+    process::render(&mut text);
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 #[cfg(test)]
@@ -158,6 +164,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn every_scrape_has_the_process_as_it_is_then() {
+        let cpu_seconds = async || {
+            let (_, _, text) = fetch("/metrics", true).await;
+            for name in ["resident_memory_bytes", "virtual_memory_bytes", "open_fds", "max_fds", "threads"] {
+                assert!(text.contains(&format!("\nprocess_{name} ")), "{name} is missing in\n{text}");
+            }
+            assert!(text.contains("\nprocess_start_time_seconds "), "{text}");
+            assert!(text.contains("# TYPE process_cpu_seconds_total counter\n"), "{text}");
+            let sample = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+            sample.expect("processor time is told").parse::<f64>().expect("a number")
+        };
+        let mut before = 0.0;
+        for _ in 0..5 {
+            // A scrape itself takes some.
+            let now = cpu_seconds().await;
+            assert!(now > before, "{now} s after {before} s");
+            before = now;
+        }
+    }
+
+    #[tokio::test]
     async fn metrics_are_clean_for_promtool() {
         recorder();
         build_info("push_manager", "0.1.0");
@@ -181,6 +208,8 @@ mod tests {
             .unwrap();
         promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         let output = promtool.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}{text}", String::from_utf8_lossy(&output.stderr));
+        let complaints = [output.stdout, output.stderr].concat();
+        let complaints = String::from_utf8_lossy(&complaints);
+        assert!(output.status.success() && complaints.trim().is_empty(), "{complaints}\n{text}");
     }
 }
