@@ -7,6 +7,7 @@ mod bad_records;
 mod bad_requests;
 mod bad_settings;
 mod bad_upgrades;
+mod bench;
 mod command_line;
 mod delivery;
 mod drain;

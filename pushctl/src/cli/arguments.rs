@@ -5,7 +5,7 @@ use std::{ffi::OsString, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::{dev::DevArguments, examples, style};
+use super::{bench::BenchArguments, dev::DevArguments, examples, style};
 
 /// Pushes to and listens at a Pushcast fleet.
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ pub(super) enum Command {
     Nodes(NodesArguments),
     /// Watch a push-manager at work: its nodes, rates, efficiency and latencies.
     Top(TopArguments),
+    /// Put a load on a running fleet and say what it took.
+    Bench(BenchArguments),
     /// Print the completions for a shell.
     Completions(CompletionsArguments),
 }
@@ -227,7 +229,7 @@ pub(super) struct TopArguments {
     pub(super) json: bool,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_invalid| "give one like 2s or 500ms".to_owned())
 }
 

@@ -61,6 +61,32 @@ Keys: q quit, p pause, + and - the interval, arrows or j and k scroll,
 s sort, ? help.
 In a pipe it prints a line for each interval until the pipe closes.";
 
+pub(super) const BENCH: &str = "Examples:
+  pushctl bench fanout
+  pushctl bench rooms --rooms 500 --in-flight 32 --format protobuf
+  pushctl bench idle --sockets 10000 --scrape 10.0.0.5:8002
+  pushctl bench connect --json | jq .handshakes.per_second
+
+It uses rooms and users of its own, and everybody on the fleet feels the load.
+Exit code 1 if anything was lost, refused or closed; the figures are shown all
+the same.";
+
+pub(super) const BENCH_FANOUT: &str = "Examples:
+  pushctl bench fanout --sockets 5000 --in-flight 8
+  pushctl bench fanout --url ws://10.0.0.5:8000/ws --url ws://10.0.0.6:8000/ws
+  pushctl bench fanout --scrape 10.0.0.5:9001,10.0.0.5:8002 --csv run.csv";
+
+pub(super) const BENCH_LATENCY: &str = "Examples:
+  pushctl bench latency
+  pushctl bench latency --rate 200 --duration 1m
+
+A push that is sent late, because those before it took too long, counts from
+when it was due: waiting in line is part of the delay.";
+
+pub(super) const BENCH_MANAGER: &str = "Examples:
+  pushctl bench manager
+  pushctl bench manager --unary --in-flight 64";
+
 pub(super) const COMPLETIONS: &str = "To install them:
   bash        pushctl completions bash > \\
               ~/.local/share/bash-completion/completions/pushctl
@@ -87,6 +113,10 @@ mod tests {
             LISTEN,
             NODES,
             TOP,
+            BENCH,
+            BENCH_FANOUT,
+            BENCH_LATENCY,
+            BENCH_MANAGER,
             COMPLETIONS,
         ];
         let too_long: Vec<&str> =

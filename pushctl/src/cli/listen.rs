@@ -84,7 +84,7 @@ fn options(arguments: ListenArguments) -> Options {
 }
 
 /// `host:8000` is as good as `ws://host:8000/ws`.
-fn whole_url(url: &str) -> String {
+pub(super) fn whole_url(url: &str) -> String {
     let url = if url.contains("://") { url.to_owned() } else { format!("ws://{url}") };
     let after_scheme = url.split_once("://").map_or("", |(_, rest)| rest);
     match after_scheme.split_once('/') {

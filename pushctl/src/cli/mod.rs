@@ -1,12 +1,14 @@
 //! Arguments in, exit code out: 0 done, 1 failed, 64 used wrongly.
 
 mod arguments;
+mod bench;
 mod completions;
 mod dev;
 mod examples;
 mod failures;
 mod listen;
 mod nodes;
+mod numbers;
 mod outage;
 mod output;
 mod pipe;
@@ -59,6 +61,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
             Command::Listen(listen) => listen::run(listen).await,
             Command::Nodes(nodes) => nodes::run(nodes).await,
             Command::Top(top) => top::run(top).await,
+            Command::Bench(bench) => bench::run(bench).await,
             Command::Completions(completions) => completions::run(&completions),
         }
     })

@@ -8,8 +8,10 @@ use ratatui::{
 };
 
 use super::{
-    super::style::{GOOD, STRONG, TARGET, WARNING},
-    numbers::{latency, rate},
+    super::{
+        numbers::{latency, rate},
+        style::{GOOD, STRONG, TARGET, WARNING},
+    },
     state::{Point, State},
     view::Scene,
 };

@@ -8,13 +8,13 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     super::{
         nodes::{COLUMNS, row},
+        numbers::{count, latency, percent, rate},
         outage::Outage,
         output::{print, print_json, remark, terminal_width, with_tip},
         readable,
         style::{BAD, DIM, STRONG, paint},
         table::table,
     },
-    numbers::{count, latency, percent, rate},
     scrape::Manager,
     state::State,
     summary::{Topic, topics},

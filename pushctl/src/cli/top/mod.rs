@@ -6,7 +6,6 @@
 mod charts;
 mod keys;
 mod lines;
-mod numbers;
 mod scrape;
 mod screen;
 mod state;

@@ -3,7 +3,7 @@
 use pushctl::figures::{Figures, Latency, Sample};
 
 use super::{
-    numbers::{bytes, count, latency, percent, rate},
+    super::numbers::{bytes, count, latency, percent, rate},
     state::State,
 };
 

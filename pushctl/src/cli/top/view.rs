@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use super::{
     super::{
         nodes::{COLUMNS, row},
+        numbers::span,
         style::{BAD, DIM, STRONG, TARGET, WARNING},
         table::{Cell, GAP, cut, fit},
     },
     charts,
-    numbers::span,
     state::{Sort, State},
     summary::{Topic, topics},
 };
