@@ -1,4 +1,4 @@
-.PHONY: build run test chaos check fmt guard-record measure
+.PHONY: build run test chaos check fmt guard-record bench
 
 build:
 	cargo build --workspace
@@ -27,7 +27,8 @@ fmt:
 guard-record:
 	RECORD=1 cargo test -p pushcast-guard
 
-# What the README's section on speed quotes.
-measure:
+# Measures everything beside other servers, and writes tests/bench/RESULTS.md: about ten minutes on a quiet machine.
+bench:
 	cargo build --release --workspace
-	target/release/measure
+	tests/bench/install.sh
+	target/release/bench all

@@ -22,16 +22,17 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use crate::server::Fleet;
+use super::{Failures, progress};
+use crate::peers::ours::Fleet;
 
 /// Clients of the node that dies.
-const CLIENTS: usize = 10_000;
+pub(crate) const CLIENTS: usize = 10_000;
 
 /// Clients in one room.
 const ROOM: usize = 10;
 
 /// Clients of the others, who should notice nothing.
-const HEALTHY: usize = 100;
+pub(crate) const HEALTHY: usize = 100;
 
 /// Pushes a second, half of them to a room of those who move, half to the healthy.
 const PUSHES: u64 = 200;
@@ -59,6 +60,7 @@ struct Told {
 }
 
 impl Told {
+    /// In seconds, of what arrived since the last call.
     fn take_p99(&self) -> anyhow::Result<f64> {
         let mut times = std::mem::take(&mut *self.latencies.lock().unwrap_or_else(PoisonError::into_inner));
         ensure!(times.len() > 100, "only {} arrivals at healthy clients", times.len());
@@ -67,11 +69,36 @@ impl Told {
     }
 }
 
-pub(crate) async fn run() -> anyhow::Result<()> {
+/// What became of everybody.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resume {
+    /// From the death to the last client that is live again, on another node.
+    pub(crate) seconds: f64,
+    pub(crate) unrecovered: u64,
+    /// Milliseconds from push to arrival at the healthy, before the death and during it.
+    pub(crate) p99_before: f64,
+    pub(crate) p99_during: f64,
+}
+
+/// Once: it takes both cores, and there is nothing to compare it to.
+pub(crate) fn run(failures: &mut Failures) -> Option<Resume> {
+    let what = "the death of a node";
+    progress(what);
+    let measured = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(storm()));
+    failures.note(what, measured)
+}
+
+async fn storm() -> anyhow::Result<Resume> {
+    let directory = tempfile::tempdir()?;
     let mut key = tempfile::NamedTempFile::new()?;
     key.write_all(b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")?;
     let path = key.path().to_str().context("a path of ours")?;
-    let mut fleet = Fleet::start(3, &["--ticket-key-file", path]).await?;
+    let mut fleet = Fleet::start(3, &["--ticket-key-file", path], directory.path())?;
     sleep(COMPLETE_AFTER).await;
     let told = Arc::new(Told::default());
     let begun = Instant::now();
@@ -104,16 +131,12 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     joined.map_err(|_| anyhow::anyhow!("the thread of the healthy clients panicked"))??;
     told.stop.store(true, Ordering::Relaxed);
     clients.shutdown().await;
-    println!(
-        "{CLIENTS} clients of a killed node: all live on the two others after {:.1} s, {unrecovered} unrecovered",
-        took.as_secs_f64()
-    );
-    println!(
-        "  push to arrival at {HEALTHY} healthy clients meanwhile: p99 {:.1} ms ({:.1} ms before)",
-        during * 1e3,
-        before * 1e3
-    );
-    Ok(())
+    Ok(Resume {
+        seconds: took.as_secs_f64(),
+        unrecovered,
+        p99_before: before * 1e3,
+        p99_during: during * 1e3,
+    })
 }
 
 /// The healthy clients and who pushes to them.

@@ -1,0 +1,29 @@
+//! One clock for everything that is timed.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// Nanoseconds of the monotonic clock, the one that timers run by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Nanos(pub(crate) u64);
+
+impl Nanos {
+    pub(crate) fn now() -> Self {
+        let now = clock_gettime(ClockId::Monotonic);
+        // Both count up from the machine's start.
+        Self(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+    }
+
+    pub(crate) fn plus(self, later: Duration) -> Self {
+        Self(self.0 + later.as_nanos() as u64)
+    }
+
+    pub(crate) fn since(self, before: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(before.0))
+    }
+
+    pub(crate) fn timespec(self) -> Timespec {
+        Timespec { tv_sec: (self.0 / 1_000_000_000) as i64, tv_nsec: (self.0 % 1_000_000_000) as i64 }
+    }
+}

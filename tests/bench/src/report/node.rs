@@ -1,0 +1,119 @@
+//! Connections: what they take, how soon they get a message, and what goes wrong with them.
+
+use super::{
+    Findings,
+    numbers::{digits, ratio, spread},
+    table::Table,
+};
+use crate::{
+    peers::Peer,
+    scenarios::{SOCKETS, idle::IDLE, latency, resume, shards, slow, unwanted},
+    statistics::Series,
+};
+
+pub(super) fn idle(findings: &Findings) -> Option<String> {
+    let idle = findings.idle.as_ref()?;
+    let mut table = Table::new(&["server", "bytes of process memory per connection"]);
+    for (peer, bytes) in idle {
+        table.row(&[peer.name(), &digits(*bytes)]);
+    }
+    Some(format!(
+        "## {IDLE} idle connections\n\nOnce, by the difference in resident memory; Pushcast's have had a heartbeat.\n\n{}",
+        table.render()
+    ))
+}
+
+pub(super) fn latency(findings: &Findings) -> Option<String> {
+    let latencies = findings.latency.as_ref()?;
+    let bare = latencies.iter().find(|(peer, _)| *peer == Peer::Bare).map(|(_, latency)| latency);
+    let mut table = Table::new(&["server", "p50, µs", "to bare", "p99, µs", "to bare"]);
+    for (peer, latency) in latencies {
+        let against = |own: &Series, bare: Option<&Series>| {
+            bare.map_or_else(|| "–".to_owned(), |bare| ratio(own, bare))
+        };
+        table.row(&[
+            peer.name().to_owned(),
+            spread(&latency.p50),
+            against(&latency.p50, bare.map(|bare| &bare.p50)),
+            spread(&latency.p99),
+            against(&latency.p99, bare.map(|bare| &bare.p99)),
+        ]);
+    }
+    Some(format!(
+        "## Latency at low load\n\n{} sockets in one room, {} pushes/s: from when a push was due to its arrival at the \
+         last socket.\n\n{}",
+        latency::SOCKETS,
+        latency::RATE,
+        table.render()
+    ))
+}
+
+pub(super) fn slow(findings: &Findings) -> Option<String> {
+    let slow = findings.slow.as_ref()?;
+    let mut table = Table::new(&["p99 of the healthy sockets", "µs", "to without them"]);
+    table.row(&["nobody stops".to_owned(), spread(&slow.p99_alone), "1.00 ×".to_owned()]);
+    let against = ratio(&slow.p99_beside, &slow.p99_alone);
+    table.row(&["5 % stop reading".to_owned(), spread(&slow.p99_beside), against]);
+    Some(format!(
+        "## Slow sockets\n\nPushcast, {} sockets in one room, {} pushes/s of {} B, to as many healthy ones in both cases; \
+         {} of those that stopped were closed for it meanwhile.\n\n{}",
+        slow::SOCKETS,
+        slow::RATE,
+        slow::CONTENT,
+        slow.closed,
+        table.render()
+    ))
+}
+
+pub(super) fn shards(findings: &Findings) -> Option<String> {
+    let shards = findings.shards.as_ref()?;
+    let mut table = Table::new(&[
+        "shards",
+        "ms for the burst",
+        "to one",
+        "µs CPU per delivery",
+        "to one",
+        "of it the busiest shard",
+    ]);
+    for (name, burst) in [("1", &shards.one), ("2", &shards.two)] {
+        table.row(&[
+            name.to_owned(),
+            spread(&burst.millis),
+            ratio(&burst.millis, &shards.one.millis),
+            spread(&burst.micros),
+            ratio(&burst.micros, &shards.one.micros),
+            burst.busiest.median().map_or_else(|| "–".to_owned(), |share| format!("{:.0} %", 100.0 * share)),
+        ]);
+    }
+    Some(format!(
+        "## Two shards\n\nPushcast, nothing pinned, a burst of {} messages to one room of {SOCKETS} sockets, which do not \
+         read meanwhile but for every 51st, until these have all of it.\n\n{}",
+        shards::BURST,
+        table.render()
+    ))
+}
+
+pub(super) fn unwanted(findings: &Findings) -> Option<String> {
+    let micros = findings.unwanted.as_ref()?;
+    Some(format!(
+        "## A message that nobody wants\n\nWith {} rooms in the tables and 128 pushes per request, a message for a room that \
+         nobody is in took {} µs of the node's CPU: received, decoded, kept in the window, refused, acknowledged.\n",
+        digits(unwanted::ROOMS as f64),
+        spread(micros)
+    ))
+}
+
+pub(super) fn resume(findings: &Findings) -> Option<String> {
+    let storm = findings.resume?;
+    Some(format!(
+        "## A node dies\n\nOne of three nodes was killed with {} clients on it, on both cores, once: all were live on the two \
+         others after {:.1} s, {} of them unrecovered. At {} clients who had not moved, pushes arrived with a p99 of {:.1} \
+         ms meanwhile ({:.1} ms before).\n",
+        resume::CLIENTS,
+        storm.seconds,
+        storm.unrecovered,
+        resume::HEALTHY,
+        storm.p99_during,
+        storm.p99_before
+    ))
+}
