@@ -27,7 +27,7 @@ pub(crate) fn run(
 }
 
 async fn accept(listener: TcpListener, shards: Vec<ShardHandle>, admission: Arc<Admission>) {
-    let mut turn = 0;
+    let mut turns = Turns::default();
     let mut failing = false;
     loop {
         let socket = match listener.accept().await.and_then(|(socket, _)| socket.into_std()) {
@@ -44,17 +44,69 @@ async fn accept(listener: TcpListener, shards: Vec<ShardHandle>, admission: Arc<
         };
         failing = false;
         let Some(permit) = admission.permit() else { continue };
-        let mut offered = Some((socket, permit));
         // A shard that is behind is passed over; only if all are, this one waits.
-        for _ in 0..shards.len() {
-            turn = (turn + 1) % shards.len();
-            let Some((socket, permit)) = offered.take() else { break };
-            offered = shards[turn].try_serve(socket, permit);
-        }
-        if let Some((socket, permit)) = offered
-            && !shards[turn].serve(socket, permit).await
+        let offer = |shard: usize, (socket, permit)| shards[shard].try_serve(socket, permit);
+        if let Some((socket, permit)) = turns.deal(shards.len(), (socket, permit), offer)
+            && !shards[turns.0].serve(socket, permit).await
         {
             return;
         }
+    }
+}
+
+/// Whose turn it was last.
+#[derive(Debug, Default)]
+struct Turns(usize);
+
+impl Turns {
+    /// Offers an item to each of `shards` once, from the next one on, until one takes it. What nobody takes comes back.
+    fn deal<T>(
+        &mut self,
+        shards: usize,
+        item: T,
+        mut offer: impl FnMut(usize, T) -> Option<T>,
+    ) -> Option<T> {
+        let mut left = item;
+        for _ in 0..shards {
+            self.0 = (self.0 + 1) % shards;
+            left = offer(self.0, left)?;
+        }
+        Some(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shard_gets_as_many_as_the_others() {
+        for shards in 1..=8 {
+            let (mut turns, mut got) = (Turns::default(), vec![0; shards]);
+            for socket in 0..100 * shards {
+                let left = turns.deal(shards, socket, |shard, _| {
+                    got[shard] += 1;
+                    None
+                });
+                assert_eq!(left, None);
+            }
+            assert_eq!(got, vec![100; shards]);
+        }
+    }
+
+    #[test]
+    fn a_shard_that_is_behind_is_passed_over_and_nobody_is_asked_twice() {
+        let (mut turns, mut asked) = (Turns::default(), Vec::new());
+        let left = turns.deal(4, 'a', |shard, socket| {
+            asked.push(shard);
+            (shard != 3).then_some(socket)
+        });
+        assert_eq!((left, &asked[..]), (None, &[1, 2, 3][..]));
+        asked.clear();
+        let left = turns.deal(4, 'b', |shard, socket| {
+            asked.push(shard);
+            Some(socket)
+        });
+        assert_eq!((left, &asked[..]), (Some('b'), &[0, 1, 2, 3][..]));
     }
 }
