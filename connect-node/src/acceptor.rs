@@ -60,12 +60,7 @@ struct Turns(usize);
 
 impl Turns {
     /// Offers an item to each of `shards` once, from the next one on, until one takes it. What nobody takes comes back.
-    fn deal<T>(
-        &mut self,
-        shards: usize,
-        item: T,
-        mut offer: impl FnMut(usize, T) -> Option<T>,
-    ) -> Option<T> {
+    fn deal<T>(&mut self, shards: usize, item: T, mut offer: impl FnMut(usize, T) -> Option<T>) -> Option<T> {
         let mut left = item;
         for _ in 0..shards {
             self.0 = (self.0 + 1) % shards;
