@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,6 +20,9 @@ use crate::eventually::eventually;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Lines of a log shown when a test fails.
 const LINES_SHOWN: usize = 60;
+
+/// How long what a process printed at its end may take to be read on a busy machine.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A command that runs one of our binaries, without any of our variables in its environment.
 ///
@@ -185,18 +188,24 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all it said is read.
     ///
     /// # Panics
     /// If it is still running after that time.
     pub async fn exit(&mut self, within: Duration) -> ExitStatus {
         let name = self.name.clone();
-        eventually(&format!("{name} ends"), within, async || match self.child.try_wait() {
+        let status = eventually(&format!("{name} ends"), within, async || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),
             Ok(None) => Err("it is running".to_owned()),
             Err(error) => Err(error.to_string()),
         })
-        .await
+        .await;
+        let since = Instant::now();
+        // What it started itself may hold its output open for longer.
+        while !(self.stdout.is_read() && self.stderr.is_read()) && since.elapsed() < LAST_WORDS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        status
     }
 
     /// Whether it still runs.
@@ -267,7 +276,7 @@ fn addresses(line: &str) -> Option<Addresses> {
 #[derive(Debug)]
 struct Lines {
     lines: Arc<Mutex<Vec<String>>>,
-    _reader: JoinHandle<()>,
+    reader: JoinHandle<()>,
 }
 
 impl Lines {
@@ -280,7 +289,11 @@ impl Lines {
                 sink.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        Self { lines, _reader: reader }
+        Self { lines, reader }
+    }
+
+    fn is_read(&self) -> bool {
+        self.reader.is_finished()
     }
 
     fn with<T>(&self, look: impl FnOnce(&[String]) -> T) -> T {
