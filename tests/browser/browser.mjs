@@ -53,7 +53,8 @@ export async function runInWindow(check) {
   );
   const ended = new Promise((done) => window.once("exit", done));
   try {
-    const browser = await chromium.connectOverCDP(await addressOf(window), { noDefaults: true });
+    // Half of what a script has in all: on a busy machine the default of 30 s is not always enough.
+    const browser = await chromium.connectOverCDP(await addressOf(window), { noDefaults: true, timeout: 150_000 });
     await check(browser.contexts()[0], ...process.argv.slice(2));
   } catch (error) {
     console.error(error);
