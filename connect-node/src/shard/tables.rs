@@ -353,7 +353,7 @@ impl Groups {
     }
 }
 
-/// Most tenants are the empty one. An empty string of a `Box` is at address 1, and this machine's `memcmp` loads from
+/// Most tenants are the empty one. An empty string of a `Box` is at address 1, and glibc's `memcmp` for AVX loads from
 /// there under a mask, which takes the processor over 100 ns to suppress.
 fn is_same(ours: &str, asked: &[u8]) -> bool {
     ours.len() == asked.len() && (asked.is_empty() || ours.as_bytes() == asked)
