@@ -13,7 +13,7 @@ use rand::{RngExt as _, seq::SliceRandom};
 use super::{
     connection::{Claimed, Phase, Way},
     frames::encode,
-    session::MAX_ROOMS,
+    membership::MAX_ROOMS,
     slab::SlabKey,
     state::{Now, Shard},
     transport::Transport,
@@ -172,20 +172,23 @@ impl<T: Transport> Shard<T> {
             let Some(known) = connection.extras.as_mut().and_then(|extras| extras.claim.as_mut()) else {
                 return self.moved(key, now);
             };
+            let own_before = known.own;
             if claim.nonce == known.nonce {
                 known.own = known.own.max(Some(ours));
             } else {
                 known.rival = known.rival.max(Some(ours));
-                if known.own > Some(ours) {
-                    // It may have come after our claim and know nothing of it.
-                    self.claim(key, now);
-                    return false;
-                }
             }
-            if known.own.is_none() || known.rival <= known.own {
-                return false;
+            if known.own.is_some() && known.rival > known.own {
+                return self.moved(key, now);
             }
-            return self.moved(key, now);
+            // An earlier rival may have come after our claim and know nothing of it: when it shows, or, if it showed
+            // before our claim came down, then.
+            let shows = claim.nonce != known.nonce && known.own.is_some();
+            let showed = own_before.is_none() && known.own.is_some() && known.rival.is_some();
+            if shows || showed {
+                self.claim(key, now);
+            }
+            return false;
         }
         tracing::debug!(
             connection = format!("{id:016x}"),

@@ -134,6 +134,31 @@ fn of_two_connections_from_one_ticket_the_later_claim_stays() {
 }
 
 #[test]
+fn a_rival_that_shows_before_our_claim_comes_down_hears_of_it() {
+    let mut pair = Pair::new();
+    let kept = gone(&mut pair, &["r"]);
+    let mut ours = kept.clone();
+    let resume = ours.resume(0);
+    let (_, peer) = connect(&mut pair.nodes[1], &[], &mut ours, Some(resume));
+    let hand_up = |pair: &Pair| {
+        let node = &pair.nodes[1];
+        node.ingest.next_hand_up(node.owner, node.now().micros).and_then(|handed| handed.message)
+    };
+    let claim = hand_up(&pair).expect("it resumed");
+    // Of the same ticket, earlier by its node's clock; that node had our claim before it had this client.
+    let id = u64::from_str_radix(&kept.id, 16).unwrap();
+    let rival = Claim { generation: 2, nonce: 7, resumed_at: 0 };
+    pair.control(control::Whose::ConnectionId(id), control::Action::Claim(rival));
+    assert_eq!(hand_up(&pair), None, "whose claim is the later one is not known yet");
+    pair.push_message(&claim);
+    assert_eq!(hand_up(&pair), Some(claim.clone()), "the rival may know nothing of it");
+    pair.push_message(&claim);
+    assert_eq!(hand_up(&pair), None, "once is enough");
+    ours.read(&peer);
+    assert_eq!(ours.closed, None);
+}
+
+#[test]
 fn a_client_that_comes_back_to_its_node_replaces_itself() {
     let mut pair = Pair::new();
     let mut kept = Kept::default();

@@ -58,6 +58,19 @@ pub(crate) enum Wants {
     Yes,
 }
 
+/// A request of a client, until it reads the answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// What the answer has to name.
+    pub(crate) rooms: Vec<usize>,
+    /// What its shard had placed when it was done.
+    pub(crate) placed: Position,
+    pub(crate) entered: Vec<usize>,
+    pub(crate) left: Vec<usize>,
+    /// When it was done.
+    pub(crate) point: Point,
+}
+
 /// A connection, from its connect frame on.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -88,9 +101,12 @@ pub(crate) struct Client {
     /// Where the hole is that it is older than; what comes behind it gets elsewhere.
     pub(crate) held: Option<Position>,
     pub(crate) held_at: u64,
+    /// Rooms it was in and is in: what it read, and on top of that what it asked for and has no answer to.
     pub(crate) stays: Vec<Stay>,
-    /// Rooms that answers still have to name, in the order of the requests.
-    pub(crate) awaited: VecDeque<(Vec<usize>, Position)>,
+    /// As far as it has read.
+    read: Vec<Stay>,
+    /// Requests that it has no answer to.
+    pub(crate) awaited: VecDeque<Asked>,
     /// Answers heartbeats.
     pub(crate) answers: bool,
     /// A heartbeat came that it has to answer.
@@ -101,6 +117,29 @@ pub(crate) struct Client {
     pub(crate) as_of: u64,
     /// The same of what its node said by itself.
     pub(crate) told: Option<Position>,
+}
+
+impl Asked {
+    fn apply(&self, stays: &mut Vec<Stay>) {
+        enter(stays, &self.entered, &self.point);
+        leave(stays, &self.left, &self.point);
+    }
+}
+
+fn enter(stays: &mut Vec<Stay>, rooms: &[usize], from: &Point) {
+    for room in rooms {
+        if !stays.iter().any(|stay| stay.room == *room && stay.to.is_none()) {
+            stays.push(Stay { room: *room, from: from.clone(), to: None });
+        }
+    }
+}
+
+fn leave(stays: &mut [Stay], rooms: &[usize], to: &Point) {
+    for stay in stays.iter_mut().filter(|stay| stay.to.is_none()) {
+        if rooms.contains(&stay.room) {
+            stay.to = Some(to.clone());
+        }
+    }
 }
 
 /// A frame of the server.
@@ -140,6 +179,7 @@ impl Client {
             held: None,
             held_at: 0,
             stays: Vec::new(),
+            read: Vec::new(),
             awaited: VecDeque::new(),
             answers: true,
             owes_pong: false,
@@ -169,22 +209,40 @@ impl Client {
         Point { after: after.clone(), until: placed.clone() }
     }
 
-    /// It entered rooms.
+    /// It read that it entered rooms.
     pub(crate) fn enter(&mut self, rooms: &[usize], from: &Point) {
-        for room in rooms {
-            if !self.stays.iter().any(|stay| stay.room == *room && stay.to.is_none()) {
-                self.stays.push(Stay { room: *room, from: from.clone(), to: None });
-            }
+        enter(&mut self.read, rooms, from);
+        self.look_ahead();
+    }
+
+    /// It read that it left rooms.
+    pub(crate) fn leave(&mut self, rooms: &[usize], to: &Point) {
+        leave(&mut self.read, rooms, to);
+        self.look_ahead();
+    }
+
+    /// It asked to enter and leave rooms, and that was done.
+    pub(crate) fn asks(&mut self, entered: Vec<usize>, left: Vec<usize>, placed: Position, point: Point) {
+        self.awaited.push_back(Asked { rooms: Vec::new(), placed, entered, left, point });
+        self.look_ahead();
+        let rooms = self.rooms();
+        if let Some(asked) = self.awaited.back_mut() {
+            asked.rooms = rooms;
         }
     }
 
-    /// It left rooms.
-    pub(crate) fn leave(&mut self, rooms: &[usize], to: &Point) {
-        for stay in self.stays.iter_mut().filter(|stay| stay.to.is_none()) {
-            if rooms.contains(&stay.room) {
-                stay.to = Some(to.clone());
-            }
-        }
+    /// It reads the answer to the oldest request.
+    pub(crate) fn is_answered(&mut self) -> Option<Asked> {
+        let asked = self.awaited.pop_front()?;
+        asked.apply(&mut self.read);
+        self.look_ahead();
+        Some(asked)
+    }
+
+    /// What it reads before an answer was done before the request.
+    fn look_ahead(&mut self) {
+        self.stays.clone_from(&self.read);
+        self.awaited.iter().for_each(|asked| asked.apply(&mut self.stays));
     }
 
     /// It left its shard's tables.
@@ -195,7 +253,7 @@ impl Client {
         let after = if by_control { &*self.looked_at } else { placed };
         let to = Point { after: after.clone(), until: placed.clone() };
         let rooms = self.rooms();
-        self.leave(&rooms, &to);
+        leave(&mut self.stays, &rooms, &to);
         self.ended = Some(to);
     }
 

@@ -106,6 +106,8 @@ pub(crate) struct Person {
     /// Comes back whenever its connection ends.
     pub(crate) returns: bool,
     pub(crate) connection_id: u64,
+    /// All that it was told to have had.
+    pub(crate) connections: HashSet<u64>,
     /// Its connection was closed for another one of the same id.
     pub(crate) was_replaced: bool,
     /// When it entered or left each room by itself.

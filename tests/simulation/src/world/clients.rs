@@ -77,6 +77,7 @@ impl World {
             asks: (0..ROOMS.len()).filter(|_| chance.one_in(3)).collect(),
             returns: !chance.one_in(5),
             connection_id: 0,
+            connections: HashSet::new(),
             was_replaced: false,
             acted: [0; ROOMS.len()],
         };
@@ -174,16 +175,16 @@ impl World {
                 let placed = self.nodes[node].seats[shard].placed();
                 rooms.iter().for_each(|room| self.persons[person].acted[*room] = self.stage.now);
                 let of = &mut self.nodes[node].seats[shard].clients[client];
-                of.enter(&rooms, &of.point_of_request(&placed, decided));
-                of.awaited.push_back((of.rooms(), placed));
+                let point = of.point_of_request(&placed, decided);
+                of.asks(rooms, Vec::new(), placed, point);
             }
             8..=13 if !rooms.is_empty() => {
                 self.feed(node, shard, client, Frame::Leave(Leave { rooms: names }));
                 let placed = self.nodes[node].seats[shard].placed();
                 rooms.iter().for_each(|room| self.persons[person].acted[*room] = self.stage.now);
                 let of = &mut self.nodes[node].seats[shard].clients[client];
-                of.leave(&rooms, &of.point_of_request(&placed, decided));
-                of.awaited.push_back((of.rooms(), placed));
+                let point = of.point_of_request(&placed, decided);
+                of.asks(Vec::new(), rooms, placed, point);
             }
             14 if !self.is_calm() => {
                 let now = self.nodes[node].now(&self.stage);

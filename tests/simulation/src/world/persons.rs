@@ -140,6 +140,7 @@ impl World {
         let person = &mut self.persons[index];
         person.progress.connected(connected);
         person.connection_id = u64::from_str_radix(&connected.connection_id, 16).unwrap_or_default();
+        person.connections.insert(person.connection_id);
         if let Whereabouts::At { node, .. } = person.place {
             person.chapter.nodes.push((node, u64::MAX));
         }
@@ -342,7 +343,8 @@ impl World {
             // Nor did one that ended before the news of its present record reached it.
             let unheard = self.nodes[*node].recorded.is_none_or(|at| manager.learned < Some(at));
             let unknown = || unheard || self.wiped_at.iter().any(lately);
-            let pends = pending.get(node).map_or_else(unknown, |acked| *acked < id.seq);
+            // What its log no longer had when it learned of a node counts as acknowledged by it.
+            let pends = pending.get(node).is_some_and(|acked| *acked < id.seq) || unknown();
             pends && !self.nodes[*node].numbers.arrived.contains(&id)
         })
     }
@@ -440,11 +442,11 @@ impl World {
         }
         let is_there = |person: &crate::person::Person| person.place != Whereabouts::Gone;
         let lost = self.persons.iter().find(|person| {
-            person.was_replaced
-                && !self
-                    .persons
-                    .iter()
-                    .any(|p| p.connection_id == person.connection_id && (is_there(p) || !p.was_replaced))
+            // Who replaced it may have got no ticket for that any more, and be another connection by now.
+            let replaced = |by: &&crate::person::Person| {
+                by.connections.contains(&person.connection_id) && (is_there(by) || !by.was_replaced)
+            };
+            person.was_replaced && !self.persons.iter().any(|by| replaced(&by))
         });
         if let Some(person) = lost {
             let what = format!("{} was replaced by nobody", person.name);

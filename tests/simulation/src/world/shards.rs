@@ -6,7 +6,7 @@ use pushcast_proto::client::v1::{Push, ServerFrame, server_frame::Frame};
 
 use super::{World, persons::rooms_of};
 use crate::{
-    client::{Client, Point, Received},
+    client::{Asked, Client, Point, Received},
     findings::Check,
     naive::Naive,
     node::{Node, Seat},
@@ -212,7 +212,11 @@ impl World {
             }
             Some(Frame::Ok(done)) => {
                 let client = &mut self.nodes[node].seats[shard].clients[index];
-                let (awaited, placed) = client.awaited.pop_front().unwrap_or_default();
+                let Some(Asked { rooms: awaited, placed, .. }) = client.is_answered() else {
+                    return self
+                        .stage
+                        .broken(Check::Deliveries, format!("{who} got an ok that it did not ask for"));
+                };
                 client.answered = Some(Point::at(&placed));
                 // What it was told meanwhile it did not know when it asked.
                 let until = self.nodes[node].seats[shard].shard.marks();
