@@ -27,7 +27,7 @@ fmt:
 guard-record:
 	RECORD=1 cargo test -p pushcast-guard
 
-# Measures everything beside other servers, and writes tests/bench/RESULTS.md: about ten minutes on a quiet machine.
+# Measures everything beside other servers, and writes tests/bench/RESULTS.md: a quarter of an hour on a quiet machine.
 bench:
 	cargo build --release --workspace
 	tests/bench/install.sh

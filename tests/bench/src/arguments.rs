@@ -24,16 +24,24 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub(crate) enum Scenario {
-    /// Everything: about ten minutes
+    /// Everything: about a quarter of an hour
     All,
     /// One room of 5000 sockets, 1, 8 and 32 messages in flight, every server
     Fanout,
     /// 500 rooms of 10 sockets, every server
     Rooms,
-    /// Memory of 10,000 idle connections, every server
+    /// Memory of 10,000 idle connections, every server, ours in both formats
     Idle,
+    /// Handshakes of one core, 10,000 connections
+    Connect,
+    /// 19,000 connections that join and leave rooms 10,000 times a second
+    Churn,
+    /// The node's tables alone, with 1,000,000 members and no sockets
+    Tables,
     /// Push to the last of 1000 sockets at 20 pushes a second
     Latency,
+    /// Push to the last of 1000 and of 5000 sockets at half of what a server can do
+    Half,
     /// What healthy sockets notice of those that stop reading
     Slow,
     /// A burst with two shards against one, on all cores

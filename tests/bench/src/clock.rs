@@ -24,6 +24,11 @@ impl Nanos {
     }
 
     pub(crate) fn timespec(self) -> Timespec {
-        Timespec { tv_sec: (self.0 / 1_000_000_000) as i64, tv_nsec: (self.0 % 1_000_000_000) as i64 }
+        timespec(Duration::from_nanos(self.0))
     }
+}
+
+/// A span as the kernel takes it.
+pub(crate) fn timespec(span: Duration) -> Timespec {
+    Timespec { tv_sec: span.as_secs() as i64, tv_nsec: span.subsec_nanos().into() }
 }

@@ -11,9 +11,18 @@ pub(crate) const LOAD: usize = 1;
 
 /// Runs this on a thread that stays on the load's core, and with it what the thread starts.
 pub(crate) fn on_load_core<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    on_core(LOAD, work)
+}
+
+/// Runs this on a thread that stays on the server's core: what is measured without a process of its own.
+pub(crate) fn on_server_core<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    on_core(SERVER, work)
+}
+
+fn on_core<T: Send>(core: usize, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| {
-            pin_self(LOAD)?;
+            pin_self(core)?;
             work()
         });
         worker.join().map_err(|_panicked| anyhow::anyhow!("the measurement panicked"))?

@@ -6,7 +6,14 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::{clock::Nanos, cores, peers::Server, procfs::CoreTime, publisher::Publisher, swarm::Swarm};
+use crate::{
+    clock::Nanos,
+    cores,
+    peers::Server,
+    procfs::{CoreTime, spent},
+    publisher::Publisher,
+    swarm::Swarm,
+};
 
 /// How long a server may complete nothing.
 const STALL: Duration = Duration::from_secs(10);
@@ -83,8 +90,8 @@ pub(crate) fn fly(
     Ok(Flight {
         deliveries: swarm.deliveries(),
         wall,
-        cpu: server.cpu()? - cpu,
-        beside: server.cpu_beside()? - beside,
+        cpu: spent(cpu, server.cpu()?)?,
+        beside: spent(beside, server.cpu_beside()?)?,
         bytes: swarm.bytes(),
         load,
     })

@@ -1,10 +1,11 @@
 //! Measures the running system on this machine, beside a bare loop of `send()` and beside other servers.
 //!
 //! `make bench` builds a release, gets the other servers and writes `RESULTS.md` with its plots. A figure's way, by file
-//! name: `arguments` → `scenarios` → `peers` (a server as it is started) and `swarm` (the sockets) → `flight` or
-//! `pacing` (who publishes when) → `statistics` → `report` and `plot`.
+//! name: `arguments` → `scenarios` → `peers` (a server as it is started) and `swarm` or `askers` (the sockets) → `flight`
+//! or `pacing` (who publishes when) → `statistics` → `report` and `plot`.
 
 mod arguments;
+mod askers;
 mod caller;
 mod clock;
 mod cores;
@@ -32,11 +33,11 @@ use machine::Machine;
 use peers::Peer;
 use report::{Findings, plots};
 use scenarios::{
-    Settings, breakdown, fan_out, fan_out::Case, idle, latency, manager, progress, resume, shards, slow,
-    unwanted,
+    Settings, breakdown, churn, connect, fan_out, fan_out::Case, half, idle, latency, manager, progress,
+    resume, shards, slow, tables, unwanted,
 };
 
-/// Sockets of the largest scenario, and some files beside them.
+/// Sockets of the largest scenario that does not make do with fewer, and some files beside them.
 const FILES: u64 = 12_000;
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -66,6 +67,10 @@ fn measure(scenario: Scenario, findings: &mut Findings) {
     let settings = findings.settings;
     let failures = &mut findings.failures;
     let wanted = |one| scenario == one || scenario == Scenario::All;
+    // Before anything else, as it says.
+    if wanted(Scenario::Tables) {
+        findings.tables = Some(tables::run(settings, failures));
+    }
     if wanted(Scenario::Fanout) {
         findings.fan_out = Some(fan_out::run(&Case::ONE_ROOM, settings, failures));
     }
@@ -75,8 +80,17 @@ fn measure(scenario: Scenario, findings: &mut Findings) {
     if wanted(Scenario::Idle) {
         findings.idle = Some(idle::run(failures));
     }
+    if wanted(Scenario::Connect) {
+        findings.connect = Some(connect::run(settings, failures));
+    }
+    if wanted(Scenario::Churn) {
+        findings.churn = churn::run(failures);
+    }
     if wanted(Scenario::Latency) {
         findings.latency = Some(latency::run(settings, failures));
+    }
+    if wanted(Scenario::Half) {
+        findings.half = Some(half::run(settings, failures));
     }
     if wanted(Scenario::Slow) {
         findings.slow = Some(slow::run(settings, failures));

@@ -35,6 +35,14 @@ pub(crate) fn cpu_of_threads(pid: u32, name: &str) -> anyhow::Result<Vec<Duratio
     Ok(times)
 }
 
+/// Processor time between two looks. Fails if a thread or a child ended in between and took more with it than was spent:
+/// what would be left is no figure.
+pub(crate) fn spent(before: Duration, after: Duration) -> anyhow::Result<Duration> {
+    after
+        .checked_sub(before)
+        .context("the server's processor time went back: a thread or child of it has ended")
+}
+
 /// Resident memory of a process and everything it started, bytes.
 pub(crate) fn memory_of_tree(pid: u32) -> anyhow::Result<u64> {
     let mut sum = 0;
@@ -164,6 +172,13 @@ mod tests {
         let text = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 250 130 0 0 20 0 1 0 5";
         assert_eq!(parse_stat(text).unwrap(), (Duration::from_millis(2500), Duration::from_millis(1300)));
         assert!(parse_stat("7 (a) S 1").is_err());
+    }
+
+    #[test]
+    fn time_that_went_back_is_no_figure() {
+        let (less, more) = (Duration::from_millis(1), Duration::from_millis(3));
+        assert_eq!(spent(less, more).unwrap(), Duration::from_millis(2));
+        assert!(spent(more, less).is_err());
     }
 
     #[test]

@@ -132,7 +132,7 @@ pub(super) enum ScenarioArguments {
         /// Pushes a second, on a schedule; as many as the pushes in flight allow if left out.
         #[arg(long, value_name = "PER_SECOND", allow_negative_numbers = true, value_parser = rate)]
         rate: Option<f64>,
-        /// Bytes of content in each push.
+        /// Bytes of content in each push; it begins with a mark of 28 bytes, by which the bench knows its own.
         #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = content())]
         content: u32,
         /// The same load before, which counts for nothing.
@@ -144,7 +144,7 @@ pub(super) enum ScenarioArguments {
 /// What every load on sockets has.
 #[derive(Debug, Args)]
 pub(super) struct LoadArguments {
-    /// Bytes of content in each push.
+    /// Bytes of content in each push; it begins with a mark of 28 bytes, by which the bench knows its own.
     #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = content())]
     pub(super) content: u32,
     /// Which of the two subprotocols to speak with the nodes.

@@ -78,7 +78,8 @@ impl Crowd {
             match turned {
                 Ok(turned) => turned?,
                 Err(_elapsed) => {
-                    let ended = Ended { target: 0, was_open: false, how: End::Left };
+                    let target = swarm.awaited_node().unwrap_or(0);
+                    let ended = Ended { target, was_open: false, how: End::Left };
                     return Err(failed(ended, swarm, sockets));
                 }
             };

@@ -71,6 +71,10 @@ fn text(report: &Report) -> String {
         }
         rows.add("bytes", "per_delivery", bytes.per_delivery, "B");
     }
+    if let Some(nodes) = report.nodes_counted {
+        rows.add("nodes", "deliveries", Some(nodes.deliveries as f64), "");
+        rows.add("nodes", "content", Some(nodes.content_bytes as f64), "B");
+    }
     for (of, quantiles) in &report.delays {
         rows.add(of, "count", Some(quantiles.count as f64), "");
         for (figure, value) in [

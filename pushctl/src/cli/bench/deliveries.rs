@@ -26,10 +26,10 @@ use super::{
     plan::Pushes,
     pushing::{self, Pusher},
     servers::Look,
-    socket::Counts,
-    stage::{Measured, Outcome, Stage, Wire, nothing_measured},
+    stage::{Measured, Outcome, Stage, nothing_measured},
     swarm::Swarm,
     timer::Timer,
+    wire::{Counts, Wire},
 };
 
 /// An answered push of which nothing has come for so long has lost its receivers.
@@ -127,10 +127,9 @@ pub(super) async fn run(plan: &Pushes, stage: &Stage<'_>) -> anyhow::Result<Meas
         }
     };
     let tally = ledger.tally();
-    let last = tally.last_at.unwrap_or_else(Instant::now);
     Ok(Measured {
         nodes,
-        seconds: last.saturating_duration_since(started).as_secs_f64(),
+        seconds: stage.seconds(started, tally.last_at, &outcome),
         due: marks.due,
         tally,
         wire: wire.since(wire_before),

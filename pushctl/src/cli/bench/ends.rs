@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 use pushcast_proto::client::v1::Error;
 use pushctl::client::{Closed, ConnectError};
 
-use super::{frames::Broken, upgrade::Target};
+use super::{head::Broken, upgrade::Target};
 
 /// How a socket ended.
 #[derive(Debug)]

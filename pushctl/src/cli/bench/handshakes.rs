@@ -17,10 +17,11 @@ use super::{
     own_use::Moment,
     plan::Pace,
     pushing::Schedule,
-    stage::{Measured, Outcome, Stage, Wire},
+    stage::{Measured, Outcome, Stage},
     swarm::Swarm,
     tally::Tally,
     timer::Timer,
+    wire::Wire,
 };
 
 /// What is under way at the end is waited for that long.
@@ -93,11 +94,10 @@ pub(super) async fn run(
     if outcome == Outcome::Interrupted {
         leave_line();
     }
-    let last = all.tally.last_at.unwrap_or_else(Instant::now);
     let Loop { tally, took, ends, .. } = all;
     Ok(Measured {
         nodes: swarm.targets().iter().map(|target| target.url.clone()).collect(),
-        seconds: last.saturating_duration_since(started).as_secs_f64(),
+        seconds: stage.seconds(started, tally.last_at, &outcome),
         due: schedule.map(|schedule| schedule.due_before(end)),
         tally,
         wire: Wire::of(&counts).since(wire_before),

@@ -11,9 +11,10 @@ use super::{
     ends::Ends,
     marker::Marker,
     own_use::Moment,
-    stage::{Measured, Outcome, Stage, Wire},
+    stage::{Measured, Outcome, Stage},
     swarm::Swarm,
     tally::Tally,
+    wire::Wire,
 };
 
 /// What a handshake took for itself is given back within this.

@@ -15,6 +15,7 @@ mod descriptors;
 mod ends;
 mod frames;
 mod handshakes;
+mod head;
 mod holding;
 mod ledger;
 mod marker;
@@ -26,6 +27,7 @@ mod process;
 mod pushing;
 mod report;
 mod servers;
+mod shared;
 mod socket;
 mod stage;
 mod swarm;
@@ -33,12 +35,12 @@ mod tally;
 mod timer;
 mod upgrade;
 mod verdict;
+mod wire;
 
 use std::path::Path;
 
 use anyhow::Context as _;
 use pushcast_common::shutdown;
-use pushctl::push::PushClient;
 
 pub(super) use self::arguments::BenchArguments;
 use self::{
@@ -56,7 +58,7 @@ pub(super) async fn run(arguments: BenchArguments) -> anyhow::Result<()> {
             Misuse("--json and --csv both go to standard output; give --csv a file".to_owned()).into()
         );
     }
-    let client = PushClient::new(&manager.manager).map_err(|error| Misuse(error.to_string()))?;
+    let client = manager.client()?;
     let servers = Servers::new(&scrape)?;
     let addresses: Vec<String> = servers.addresses().map(str::to_owned).collect();
     descriptors::raise_for(plan.sockets())?;

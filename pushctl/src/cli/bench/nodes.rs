@@ -66,7 +66,10 @@ fn published(listed: &ListNodesResponse) -> anyhow::Result<Vec<String>> {
         ));
     }
     if !names.is_empty() {
-        remark(&format!("left out, since not ready or without a published address: {}", names.join(", ")));
+        remark(&format!(
+            "left out, since not ready, not linked, or without a published address: {}",
+            names.join(", ")
+        ));
     }
     Ok(urls.into_iter().map(|node| node.ws_url.clone()).collect())
 }

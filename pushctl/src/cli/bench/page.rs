@@ -195,6 +195,7 @@ fn delay_row(name: &str, quantiles: &Quantiles) -> [Cell; 8] {
 fn what_the_bars_are(report: &Report) -> &'static str {
     match report.scenario {
         "manager" => "from push to answer",
+        "connect" if report.asked.rate.is_some() => "from when a handshake was due to `connected`",
         "idle" | "connect" => "from the first packet to `connected`",
         _ if report.asked.rate.is_some() => "from when a push was due to its last receiver",
         _ => "from a push to its last receiver",

@@ -21,7 +21,7 @@ pub(super) struct Report {
     pub(super) nodes: Vec<String>,
     #[serde(flatten)]
     pub(super) asked: Asked,
-    /// How long it was measured, from the first to the last that happened.
+    /// How long it was measured; rates are counted over it.
     pub(super) seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pushes: Option<Counted>,

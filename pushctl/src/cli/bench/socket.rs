@@ -7,69 +7,21 @@ use std::{
     time::Instant,
 };
 
-use pushcast_proto::client::v1::{
-    ClientFrame, Connected, Error, Pong, ServerFrame, client_frame, server_frame,
-};
-use pushctl::format::Format;
+use pushcast_proto::client::v1::{Connected, Error, ServerFrame, server_frame};
 use rustix::event::epoll::EventFlags;
 use socket2::{Domain, Protocol, Type};
 
 use super::{
     ends::End,
-    frames::{Intake, Kind, LONGEST_READ, Taken, masked},
-    marker::Marker,
+    frames::{Intake, LONGEST_READ, Taken},
+    head::{Kind, masked},
+    shared::Shared,
     upgrade::{self, Answer},
 };
 
 /// One buffer for all sockets: what one may have carried over, and as much again and more of what is new.
 pub(super) const SCRATCH: usize = 256 << 10;
 const _: () = assert!(SCRATCH as u64 > 2 * LONGEST_READ, "there is room behind what is carried over");
-
-/// What all sockets have read.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    /// Bytes, answers to upgrades included.
-    pub(super) read: Cell<u64>,
-    /// Bytes of answers to upgrades.
-    pub(super) upgrades: Cell<u64>,
-    /// Bytes of this run's deliveries, frame headers included.
-    pub(super) pushes: Cell<u64>,
-    /// Bytes of all other frames.
-    pub(super) others: Cell<u64>,
-    /// Heartbeats answered.
-    pub(super) heartbeats: Cell<u64>,
-    /// Deliveries of somebody else's pushes.
-    pub(super) foreign: Cell<u64>,
-}
-
-/// What the sockets of a swarm share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) counts: std::rc::Rc<Counts>,
-    pub(super) marker: Marker,
-    format: Format,
-    /// The answer to a heartbeat, as bytes.
-    pong: Vec<u8>,
-}
-
-impl Shared {
-    pub(super) fn new(format: Format, marker: Marker) -> Self {
-        let frame = ClientFrame { id: 0, frame: Some(client_frame::Frame::Pong(Pong {})) };
-        let opcode = match format {
-            Format::Json => 0x1,
-            Format::Protobuf => 0x2,
-        };
-        let pong = masked(opcode, &format.encode(&frame).into_data());
-        Self { counts: Default::default(), marker, format, pong }
-    }
-
-    fn decode(&self, payload: &[u8]) -> Result<ServerFrame, String> {
-        match self.format {
-            Format::Json => serde_json::from_slice(payload).map_err(|error| error.to_string()),
-            Format::Protobuf => prost::Message::decode(payload).map_err(|error| error.to_string()),
-        }
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {

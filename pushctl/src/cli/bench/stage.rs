@@ -12,9 +12,9 @@ use super::{
     nodes,
     own_use::OwnUse,
     servers::{Look, Servers},
-    socket::Counts,
     tally::Tally,
     upgrade::Target,
+    wire::Wire,
 };
 
 /// What a scenario has at hand.
@@ -35,7 +35,7 @@ pub(super) struct Stage<'a> {
 pub(super) struct Measured {
     /// The nodes the sockets went to.
     pub(super) nodes: Vec<String>,
-    /// From the first push or handshake that counts to the last that came of one.
+    /// What rates are counted over; see [`Stage::seconds`].
     pub(super) seconds: f64,
     /// Pushes or handshakes that the schedule had for that time, if there was one.
     pub(super) due: Option<u64>,
@@ -61,48 +61,6 @@ pub(super) enum Outcome {
     Broken(String),
 }
 
-/// Bytes that sockets read, and frames, over some time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Wire {
-    pub(super) read: u64,
-    pub(super) upgrades: u64,
-    pub(super) pushes: u64,
-    pub(super) others: u64,
-    pub(super) heartbeats: u64,
-    pub(super) foreign: u64,
-}
-
-impl Wire {
-    /// All so far.
-    pub(super) fn of(counts: &Counts) -> Self {
-        Self {
-            read: counts.read.get(),
-            upgrades: counts.upgrades.get(),
-            pushes: counts.pushes.get(),
-            others: counts.others.get(),
-            heartbeats: counts.heartbeats.get(),
-            foreign: counts.foreign.get(),
-        }
-    }
-
-    /// What came since an earlier look.
-    pub(super) const fn since(self, earlier: Self) -> Self {
-        Self {
-            read: self.read - earlier.read,
-            upgrades: self.upgrades - earlier.upgrades,
-            pushes: self.pushes - earlier.pushes,
-            others: self.others - earlier.others,
-            heartbeats: self.heartbeats - earlier.heartbeats,
-            foreign: self.foreign - earlier.foreign,
-        }
-    }
-
-    /// Bytes read that belong to nothing that was whole: frames and answers cut when a socket ended.
-    pub(super) const fn cut(self) -> u64 {
-        self.read.saturating_sub(self.upgrades + self.pushes + self.others)
-    }
-}
-
 impl Stage<'_> {
     /// The nodes that the sockets go to.
     pub(super) async fn nodes(&self) -> anyhow::Result<Vec<Target>> {
@@ -123,6 +81,17 @@ impl Stage<'_> {
     /// What became of it, now that it is over: one that was told to stop is not whole.
     pub(super) fn unless_interrupted(&self, outcome: Outcome) -> Outcome {
         if outcome == Outcome::Whole && self.stop.is_begun() { Outcome::Interrupted } else { outcome }
+    }
+
+    /// What rates are counted over: from the first push or handshake to the last that came of one, and if nothing cut it
+    /// short not less than the time that was asked for. With a schedule the last one begins before the end of that, and a
+    /// fleet that fell silent was silent for the rest of it.
+    pub(super) fn seconds(&self, started: Instant, last: Option<Instant>, outcome: &Outcome) -> f64 {
+        let until_the_last = last.unwrap_or_else(Instant::now).saturating_duration_since(started);
+        match outcome {
+            Outcome::Whole => until_the_last.max(self.duration).as_secs_f64(),
+            Outcome::Interrupted | Outcome::Broken(_) => until_the_last.as_secs_f64(),
+        }
     }
 
     /// Shows how far the measured time is, until dropped.

@@ -17,8 +17,10 @@ use super::{
     descriptors,
     ends::{End, Ended},
     marker::Marker,
-    socket::{Counts, SCRATCH, Shared, Socket},
+    shared::Shared,
+    socket::{SCRATCH, Socket},
     upgrade::Target,
+    wire::Counts,
 };
 
 /// Sockets served in one turn, at most: about a millisecond, after which others of this thread have theirs.
@@ -83,6 +85,11 @@ impl Swarm {
     /// All sockets, those under way included.
     pub(super) fn sockets(&self) -> usize {
         self.sockets.len() - self.vacant.len()
+    }
+
+    /// The node of the first socket whose handshake has not come to its end.
+    pub(super) fn awaited_node(&self) -> Option<usize> {
+        self.sockets.iter().flatten().find(|socket| !socket.is_open()).map(|socket| socket.target)
     }
 
     /// What happened since the last look.

@@ -5,6 +5,7 @@ use super::{
     process::Process,
     report::Report,
     stage::{Measured, Outcome},
+    tally::Tally,
 };
 
 /// Fills in the last part of a report.
@@ -58,11 +59,7 @@ fn notes(report: &Report, measured: &Measured) -> Vec<String> {
     notes.extend(report.bench.warning());
     notes.extend(rate_reached(report));
     if tally.received > tally.expected {
-        notes.push(format!(
-            "{} deliveries more arrived than the answers promised: {} answers left out a node that was pending",
-            tally.received - tally.expected,
-            tally.with_pending
-        ));
+        notes.push(more_than_promised(tally));
     } else if tally.with_pending > 0 {
         notes.push(format!(
             "{} answers left out a node that was pending: the fleet is overloaded",
@@ -86,6 +83,16 @@ fn notes(report: &Report, measured: &Measured) -> Vec<String> {
     }
     notes.extend(not_known(report));
     notes
+}
+
+/// Deliveries that no answer speaks of, and why there may be some.
+fn more_than_promised(tally: &Tally) -> String {
+    let why = match (tally.with_pending, tally.refused) {
+        (0, 0) => "no answer left out a node, so some arrived twice".to_owned(),
+        (0, refused) => format!("{refused} pushes that were refused may have been delivered all the same"),
+        (pending, _) => format!("{pending} answers left out a node that was pending"),
+    };
+    format!("{} deliveries more arrived than the answers promised: {why}", tally.received - tally.expected)
 }
 
 /// What a schedule asked for that could not be done.
@@ -163,9 +170,7 @@ mod tests {
             own_use::OwnUse,
             plan::{Pace, Plan, Pushes},
             servers::Reading,
-            socket::Counts,
-            stage::Wire,
-            tally::Tally,
+            wire::{Counts, Wire},
         },
         *,
     };
@@ -248,6 +253,22 @@ mod tests {
         let report4 = report(Pace::FlatOut, Measured { ends, ..measured() });
         assert_eq!(report4.problems, ["2 sockets did not stay: 2 × 4001 (slow_consumer)"]);
         assert_eq!(report4.ended, [("4001".to_owned(), 2)].into());
+    }
+
+    #[test]
+    fn what_arrives_beyond_the_answers_has_a_reason() {
+        let more = Tally { received: 21, ..measured().tally };
+        for (tally, part) in [
+            (more.clone(), "so some arrived twice"),
+            (Tally { with_pending: 2, ..more.clone() }, "2 answers left out a node"),
+            (Tally { refused: 1, answered: 1, ..more }, "1 pushes that were refused may have been delivered"),
+        ] {
+            let report = report(Pace::FlatOut, Measured { tally, ..measured() });
+            assert!(!report.adds_up);
+            assert!(
+                report.notes[0].starts_with("1 deliveries more arrived") && report.notes[0].contains(part)
+            );
+        }
     }
 
     #[test]

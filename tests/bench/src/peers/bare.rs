@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What surrounds the content in a protobuf delivery of ours, about: header, message_id, manager, seq, room.
-const AROUND: usize = 68;
+const AROUND: usize = 64;
 
 /// A trigger is the number of a room.
 const TRIGGER: usize = 4;

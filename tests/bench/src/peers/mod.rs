@@ -118,14 +118,14 @@ impl Peer {
             Self::Bare => "no framing, no handshake; as many bytes per message as Pushcast sends",
             Self::Ours => {
                 "one shard, because there is one core; no authentication, which has no default; ports on loopback. \
-                 Protobuf clients, one PushStream, the default acknowledgement"
+                 Protobuf clients where nothing else is said, one PushStream, the default acknowledgement"
             }
             Self::Bun => {
                 "`tests/bench/peers/bun.js`: Bun.serve, publish() of what comes on a control WebSocket"
             }
             Self::Nchan => {
-                "one worker, worker_connections 20,000 (768), keepalive_requests 1,000,000 (1,000), access log off; \
-                 publisher: pipelined HTTP POST on one connection"
+                "one worker, worker_connections 20,000 (768), worker_rlimit_nofile 20,000, a backlog of 4,096 (511), \
+                 keepalive_requests 1,000,000 (1,000), access log off; publisher: pipelined HTTP POST on one connection"
             }
             Self::Nats => "websocket without TLS; publisher: the plain NATS protocol on its TCP port",
             Self::Mosquitto => {

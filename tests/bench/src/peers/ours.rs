@@ -9,6 +9,9 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use prost::Message as _;
+use pushcast_proto::client::v1::{ClientFrame, Connect, client_frame};
+use pushctl::format::Format;
 use serde_json::Value;
 
 use super::{Plan, Server, room_name};
@@ -111,6 +114,8 @@ pub(crate) fn version() -> anyhow::Result<String> {
 /// One node and its manager.
 pub(crate) struct Ours {
     content: usize,
+    /// What the clients speak.
+    format: Format,
     manager: Program,
     node: Program,
     pub(crate) manager_at: Addresses,
@@ -120,25 +125,45 @@ pub(crate) struct Ours {
 impl Ours {
     /// The node on the server's core, the manager on the load's.
     pub(crate) fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
-        Self::start_on(plan, Some((cores::SERVER, cores::LOAD)), 1)
+        Self::start_with(plan, &[])
+    }
+
+    /// The same, with these further flags for the node.
+    pub(crate) fn start_with(plan: Plan<'_>, flags: &[&str]) -> anyhow::Result<Self> {
+        Self::start_on(plan, Some((cores::SERVER, cores::LOAD)), &[&["--shards", "1"], flags].concat())
     }
 
     /// On these cores, or wherever the kernel puts them.
     pub(crate) fn start_on(
         plan: Plan<'_>,
         node_and_manager: Option<(usize, usize)>,
-        shards: usize,
+        flags: &[&str],
     ) -> anyhow::Result<Self> {
         let core = node_and_manager.map(|(node, _)| node);
-        let shards = shards.to_string();
-        let (node, node_at) =
-            start("connect-node", "connect-node", core, &["--shards", &shards], plan.directory)?;
+        let (node, node_at) = start("connect-node", "connect-node", core, flags, plan.directory)?;
         let core = node_and_manager.map(|(_, manager)| manager);
         let flags = ["--nodes", &node_at.grpc];
         let (manager, manager_at) = start("push-manager", "push-manager", core, &flags, plan.directory)?;
         wait_until_ready(&manager_at.http)?;
         wait_until_ready(&node_at.http)?;
-        Ok(Self { content: plan.content, manager, node, manager_at, node_at })
+        let format = Format::Protobuf;
+        Ok(Self { content: plan.content, format, manager, node, manager_at, node_at })
+    }
+
+    /// Its clients speak this from now on; protobuf if nothing is said.
+    pub(crate) fn speaking(self, format: Format) -> Self {
+        Self { format, ..self }
+    }
+
+    /// What socket `n` says first to be in these rooms, by a connect frame as the client libraries do. In protobuf.
+    pub(crate) fn hello_in(&self, n: usize, rooms: Vec<String>) -> Hello {
+        let connect = Connect { user_id: format!("user-{n:06}"), rooms, ..Connect::default() };
+        let frame = ClientFrame { id: 1, frame: Some(client_frame::Frame::Connect(connect)) };
+        Hello {
+            request: wire::upgrade(&self.node_at.ws, "/ws", Some(Format::Protobuf.subprotocol())),
+            upgrade: true,
+            then: wire::client_frame(&frame.encode_to_vec()),
+        }
     }
 
     pub(crate) fn node_pid(&self) -> u32 {
@@ -163,7 +188,7 @@ impl Server for Ours {
 
     fn hello(&self, n: usize, room: usize) -> Hello {
         let path = format!("/ws?user_id=user-{n:06}&rooms={}", room_name(room));
-        let request = wire::upgrade(&self.node_at.ws, &path, Some("pushcast.v1.protobuf"));
+        let request = wire::upgrade(&self.node_at.ws, &path, Some(self.format.subprotocol()));
         Hello { request, upgrade: true, then: Vec::new() }
     }
 

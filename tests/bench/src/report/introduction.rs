@@ -22,8 +22,8 @@ pub(super) fn introduction(findings: &Findings) -> String {
         "# Results\n\n\
          Written by `make bench` on {}; not edited by hand. {} with {} cores, Linux {}, {}.\n\n\
          The server's process is on core 0; everything else is on core 1: the sockets, who publishes, and the \
-         push-manager where the connect-node is measured. Figures are medians of {} of {} s each, in which the \
-         servers take turns, with the smallest and the largest in parentheses. Ratios are taken within a round; they, \
+         push-manager where the connect-node is measured. Figures are medians of {} of {} s each, where nothing \
+         else is said, in which the servers take turns, with the smallest and the largest in parentheses. Ratios are taken within a round; they, \
          not the times, carry over to other machines. The load is the same program for every server: plain \
          non-blocking sockets, epoll, one buffer; it counts the messages in what it reads, socket by socket. With *n* in \
          flight, message *k* is published when every socket of its room has message *k* − *n*; no server's own \

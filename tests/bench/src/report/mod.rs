@@ -2,6 +2,7 @@
 
 mod breakdown;
 mod budgets;
+mod connections;
 mod fan_out;
 mod introduction;
 mod manager;
@@ -14,8 +15,9 @@ use crate::{
     machine::Machine,
     peers::Peer,
     scenarios::{
-        Failures, Settings, breakdown::Breakdown, fan_out::FanOut, idle::Idle, latency::Latencies,
-        manager::Manager, resume::Resume, shards::Shards, slow::Slow,
+        Failures, Settings, breakdown::Breakdown, churn::Churn, connect::Handshakes, fan_out::FanOut,
+        half::Halves, idle::Idle, latency::Latencies, manager::Manager, resume::Resume, shards::Shards,
+        slow::Slow, tables::Figures,
     },
     statistics::Series,
 };
@@ -31,7 +33,11 @@ pub(crate) struct Findings {
     pub(crate) fan_out: Option<FanOut>,
     pub(crate) rooms: Option<FanOut>,
     pub(crate) idle: Option<Idle>,
+    pub(crate) connect: Option<Handshakes>,
+    pub(crate) churn: Option<Churn>,
+    pub(crate) tables: Option<Figures>,
     pub(crate) latency: Option<Latencies>,
+    pub(crate) half: Option<Halves>,
     pub(crate) slow: Option<Slow>,
     pub(crate) shards: Option<Shards>,
     pub(crate) unwanted: Option<Series>,
@@ -51,7 +57,11 @@ impl Findings {
             fan_out: None,
             rooms: None,
             idle: None,
+            connect: None,
+            churn: None,
+            tables: None,
             latency: None,
+            half: None,
             slow: None,
             shards: None,
             unwanted: None,
@@ -68,8 +78,12 @@ impl Findings {
             introduction::others(self),
             budgets::section(self),
             fan_out::section(self),
-            node::idle(self),
+            connections::idle(self),
+            connections::handshakes(self),
+            connections::churn(self),
+            connections::tables(self),
             node::latency(self),
+            node::half(self),
             node::slow(self),
             node::shards(self),
             node::unwanted(self),

@@ -1,27 +1,15 @@
-//! Connections: what they take, how soon they get a message, and what goes wrong with them.
+//! How soon connections get a message, and what goes wrong with them.
 
 use super::{
     Findings,
-    numbers::{digits, ratio, spread},
+    numbers::{digits, marked, ratio, spread},
     table::Table,
 };
 use crate::{
     peers::Peer,
-    scenarios::{SOCKETS, idle::IDLE, latency, resume, shards, slow, unwanted},
+    scenarios::{SOCKETS, half, latency, resume, shards, slow, unwanted},
     statistics::Series,
 };
-
-pub(super) fn idle(findings: &Findings) -> Option<String> {
-    let idle = findings.idle.as_ref()?;
-    let mut table = Table::new(&["server", "bytes of process memory per connection"]);
-    for (peer, bytes) in idle {
-        table.row(&[peer.name(), &digits(*bytes)]);
-    }
-    Some(format!(
-        "## {IDLE} idle connections\n\nOnce, by the difference in resident memory; Pushcast's have had a heartbeat.\n\n{}",
-        table.render()
-    ))
-}
 
 pub(super) fn latency(findings: &Findings) -> Option<String> {
     let latencies = findings.latency.as_ref()?;
@@ -40,10 +28,45 @@ pub(super) fn latency(findings: &Findings) -> Option<String> {
         ]);
     }
     Some(format!(
-        "## Latency at low load\n\n{} sockets in one room, {} pushes/s: from when a push was due to its arrival at the \
-         last socket.\n\n{}",
+        "## Latency at low load\n\n{} sockets in one room, {} pushes/s for {} s: from when a push was due to its arrival \
+         at the last socket.\n\n{}",
         latency::SOCKETS,
         latency::RATE,
+        (findings.settings.each * latency::LONGER).as_secs_f64(),
+        table.render()
+    ))
+}
+
+pub(super) fn half(findings: &Findings) -> Option<String> {
+    let halves = findings.half.as_ref()?;
+    let mut table = Table::new(&[
+        "server",
+        "sockets",
+        "most deliveries/s",
+        "messages/s at half of it",
+        "p50, ms",
+        "p99, ms",
+        "p99.9, ms",
+    ]);
+    for ((peer, sockets), half) in halves {
+        let millis = |micros: &Series| marked(spread(&micros.times(1e-3)), &half.load);
+        table.row(&[
+            peer.name().to_owned(),
+            digits(*sockets as f64),
+            spread(&half.most),
+            spread(&half.rate),
+            millis(&half.p50),
+            millis(&half.p99),
+            millis(&half.p99_9),
+        ]);
+    }
+    Some(format!(
+        "## Latency at half of the most\n\nOne room. The most is what 32 messages in flight make, measured just before; then \
+         messages go out on a schedule at half of that pace for {} s, and count from when they were due to their arrival at \
+         the last socket. To be reached: a p99 of 20 ms. The bare loop tells what of it is the kernel's with {} sockets: a \
+         message that comes while a loop is on its way through them waits for the next turn.\n\n{}",
+        (findings.settings.each * half::LONGER).as_secs_f64(),
+        digits(SOCKETS as f64),
         table.render()
     ))
 }
@@ -55,11 +78,12 @@ pub(super) fn slow(findings: &Findings) -> Option<String> {
     let against = ratio(&slow.p99_beside, &slow.p99_alone);
     table.row(&["5 % stop reading".to_owned(), spread(&slow.p99_beside), against]);
     Some(format!(
-        "## Slow sockets\n\nPushcast, {} sockets in one room, {} pushes/s of {} B, to as many healthy ones in both cases; \
-         {} of those that stopped were closed for it meanwhile.\n\n{}",
+        "## Slow sockets\n\nPushcast, {} sockets in one room, {} pushes/s of {} B for {} s, to as many healthy ones in both \
+         cases; {} of those that stopped were closed for it meanwhile.\n\n{}",
         slow::SOCKETS,
         slow::RATE,
         slow::CONTENT,
+        slow::TIME.as_secs(),
         slow.closed,
         table.render()
     ))
@@ -87,8 +111,9 @@ pub(super) fn shards(findings: &Findings) -> Option<String> {
     }
     Some(format!(
         "## Two shards\n\nPushcast, nothing pinned, a burst of {} messages to one room of {SOCKETS} sockets, which do not \
-         read meanwhile but for every 51st, until these have all of it.\n\n{}",
+         read meanwhile but for every {}st, until these have all of it.\n\n{}",
         shards::BURST,
+        shards::PROBES,
         table.render()
     ))
 }
@@ -96,9 +121,10 @@ pub(super) fn shards(findings: &Findings) -> Option<String> {
 pub(super) fn unwanted(findings: &Findings) -> Option<String> {
     let micros = findings.unwanted.as_ref()?;
     Some(format!(
-        "## A message that nobody wants\n\nWith {} rooms in the tables and 128 pushes per request, a message for a room that \
+        "## A message that nobody wants\n\nWith {} rooms in the tables and {} pushes per request, a message for a room that \
          nobody is in took {} µs of the node's CPU: received, decoded, kept in the window, refused, acknowledged.\n",
         digits(unwanted::ROOMS as f64),
+        unwanted::PACE.items,
         spread(micros)
     ))
 }

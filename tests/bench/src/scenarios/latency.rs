@@ -19,7 +19,7 @@ pub(crate) const SOCKETS: usize = 1000;
 pub(crate) const RATE: u32 = 20;
 
 /// Times longer than other figures, since pushes are few: 200 of them in 10 s.
-const LONGER: u32 = 5;
+pub(crate) const LONGER: u32 = 5;
 
 /// One server's figures, in microseconds, by round.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use crate::{
     cores,
     peers::{ours, room_name},
     process::Program,
-    procfs::CoreTime,
+    procfs::{CoreTime, spent},
     sinks::Sinks,
     statistics::Series,
 };
@@ -235,7 +235,7 @@ impl Fleet {
         Ok(Run {
             pushes,
             wall,
-            cpu: self.manager.cpu()? - cpu,
+            cpu: spent(cpu, self.manager.cpu()?)?,
             batches: after.0 - batches,
             messages: after.1 - messages,
             load: CoreTime::now(cores::LOAD)?.busy_since(load),

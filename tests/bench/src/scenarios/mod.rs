@@ -1,13 +1,17 @@
 //! What is measured, one file each. A server that cannot be started or that fails is noted and the others go on.
 
 pub(crate) mod breakdown;
+pub(crate) mod churn;
+pub(crate) mod connect;
 pub(crate) mod fan_out;
+pub(crate) mod half;
 pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod manager;
 pub(crate) mod resume;
 pub(crate) mod shards;
 pub(crate) mod slow;
+pub(crate) mod tables;
 pub(crate) mod unwanted;
 
 use std::time::Duration;

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{Failures, progress};
-use crate::peers::ours::Fleet;
+use crate::{peers::ours::Fleet, statistics::percentile};
 
 /// Clients of the node that dies.
 pub(crate) const CLIENTS: usize = 10_000;
@@ -55,17 +55,22 @@ struct Told {
     /// Got the push that came after the death.
     live: AtomicU64,
     stop: AtomicBool,
-    /// Seconds from push to arrival at healthy clients.
-    latencies: Mutex<Vec<f64>>,
+    /// Microseconds from when a push was due to its arrival at healthy clients.
+    latencies: Mutex<Vec<u64>>,
 }
 
 impl Told {
-    /// In seconds, of what arrived since the last call.
+    /// From here on the p99 is of what arrives later.
+    fn forget_latencies(&self) {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// In milliseconds, of what arrived since the last call.
     fn take_p99(&self) -> anyhow::Result<f64> {
-        let mut times = std::mem::take(&mut *self.latencies.lock().unwrap_or_else(PoisonError::into_inner));
+        let times = std::mem::take(&mut *self.latencies.lock().unwrap_or_else(PoisonError::into_inner));
         ensure!(times.len() > 100, "only {} arrivals at healthy clients", times.len());
-        times.sort_unstable_by(f64::total_cmp);
-        Ok(times[times.len() * 99 / 100])
+        let p99 = percentile(&times, 0.99).context("there are arrivals")?;
+        Ok(p99 as f64 / 1e3)
     }
 }
 
@@ -115,6 +120,8 @@ async fn storm() -> anyhow::Result<Resume> {
     let watched = std::thread::spawn(move || watched.run(stopped));
     wait_for("everybody is connected", &told.connected, (CLIENTS + HEALTHY) as u64).await?;
     let manager = PushClient::new(&fleet.grpc)?;
+    // What was late while ten thousand shook hands is no figure of peace.
+    told.forget_latencies();
     sleep(PEACE).await;
     let before = told.take_p99()?;
 
@@ -131,12 +138,7 @@ async fn storm() -> anyhow::Result<Resume> {
     joined.map_err(|_| anyhow::anyhow!("the thread of the healthy clients panicked"))??;
     told.stop.store(true, Ordering::Relaxed);
     clients.shutdown().await;
-    Ok(Resume {
-        seconds: took.as_secs_f64(),
-        unrecovered,
-        p99_before: before * 1e3,
-        p99_during: during * 1e3,
-    })
+    Ok(Resume { seconds: took.as_secs_f64(), unrecovered, p99_before: before, p99_during: during })
 }
 
 /// The healthy clients and who pushes to them.
@@ -209,7 +211,7 @@ async fn mover(
     Ok(())
 }
 
-/// Notes how long pushes to the room of the healthy take, whose content is when they were sent.
+/// Notes how long pushes to the room of the healthy take, whose content is when they were due.
 async fn healthy(url: String, n: usize, begun: Instant, told: Arc<Told>) -> anyhow::Result<()> {
     let options = Options {
         user_id: format!("healthy-{n}"),
@@ -227,7 +229,8 @@ async fn healthy(url: String, n: usize, begun: Instant, told: Arc<Told>) -> anyh
                 let sent = std::str::from_utf8(content(&push)).ok().and_then(|text| text.parse::<f64>().ok());
                 if let Some(sent) = sent {
                     let took = begun.elapsed().as_secs_f64() - sent;
-                    told.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(took);
+                    let micros = (took * 1e6) as u64;
+                    told.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(micros);
                 }
             }
             _ => {}
@@ -243,11 +246,11 @@ async fn load(manager: PushClient, begun: Instant, stopped: watch::Receiver<bool
         tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut n = 0;
         while !*stopped.borrow() {
-            tick.tick().await;
+            // A push that has to wait for the manager is late from when it was due.
+            let due = tick.tick().await.into_std().saturating_duration_since(begun);
             let room = format!("room-{}", n % (CLIENTS / ROOM));
             sender.send(0, Push::to_room(room, "x".repeat(128))).await?;
-            let now = begun.elapsed().as_secs_f64().to_string();
-            sender.send(0, Push::to_room("healthy", now)).await?;
+            sender.send(0, Push::to_room("healthy", due.as_secs_f64().to_string())).await?;
             n += 1;
         }
         anyhow::Ok(())

@@ -8,7 +8,7 @@ use super::{CONTENT, Failures, SOCKETS, Settings, progress};
 use crate::{
     clock::Nanos,
     peers::{Plan, Server, ours::Ours, populate},
-    procfs::cpu_of_threads,
+    procfs::{cpu_of_threads, spent},
     statistics::Series,
 };
 
@@ -18,7 +18,7 @@ pub(crate) const BURST: usize = 200;
 
 /// Every so manieth socket reads while the burst goes on, and tells when it has all of it. Odd, so that with the
 /// acceptor dealing sockets in turn both shards have some.
-const PROBES: usize = 51;
+pub(crate) const PROBES: usize = 51;
 
 /// Bursts per start of the servers.
 const BURSTS: usize = 3;
@@ -63,7 +63,7 @@ fn measure(shards: usize) -> anyhow::Result<(f64, f64, f64)> {
     let directory = tempfile::tempdir()?;
     let plan =
         Plan { directory: directory.path(), sockets: SOCKETS, rooms: 1, content: CONTENT, in_flight: BURST };
-    let ours = Ours::start_on(plan, None, shards)?;
+    let ours = Ours::start_on(plan, None, &["--shards", &shards.to_string()])?;
     let (mut swarm, mut publisher) = populate(&ours, plan)?;
     let by_shard = || cpu_of_threads(ours.node_pid(), "shard-");
     let shards_before = by_shard()?;
@@ -90,7 +90,7 @@ fn measure(shards: usize) -> anyhow::Result<(f64, f64, f64)> {
         wall += last.since(begun);
         // The sockets behind the last probe.
         thread::sleep(Duration::from_millis(50));
-        cpu += ours.cpu()? - before;
+        cpu += spent(before, ours.cpu()?)?;
         swarm.watch_only(|_| true)?;
         swarm.read_until_quiet()?;
         swarm.check_all_got(BURST as u64)?;

@@ -27,7 +27,7 @@ pub(crate) const RATE: u32 = 50;
 
 /// How long, whatever other figures take: the outbox of a socket that stopped is full after 6 s, and being closed for that
 /// is part of what the others may notice. A shorter run would leave it out without a word.
-const TIME: Duration = Duration::from_secs(10);
+pub(crate) const TIME: Duration = Duration::from_secs(10);
 
 /// Of the healthy sockets: microseconds by round.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ pub(crate) fn run(settings: Settings, failures: &mut Failures) -> Slow {
                 round + 1
             );
             progress(&what);
-            let measured = cores::on_load_core(|| measure(stopped, TIME));
+            let measured = cores::on_load_core(|| measure(stopped));
             if let Some((p99, closed)) = failures.note(&what, measured) {
                 if stopped { &mut slow.p99_beside } else { &mut slow.p99_alone }.push(round, p99);
                 slow.closed += closed;
@@ -59,7 +59,7 @@ pub(crate) fn run(settings: Settings, failures: &mut Failures) -> Slow {
 }
 
 /// The p99 of the healthy sockets, as many in both cases, and how many others were closed.
-fn measure(stopped: bool, each: Duration) -> anyhow::Result<(f64, u64)> {
+fn measure(stopped: bool) -> anyhow::Result<(f64, u64)> {
     let directory = tempfile::tempdir()?;
     let healthy = SOCKETS - SOCKETS / EVERY;
     let sockets = if stopped { SOCKETS } else { healthy };
@@ -74,6 +74,6 @@ fn measure(stopped: bool, each: Duration) -> anyhow::Result<(f64, u64)> {
         }
         swarm.watch_only(|n| n % EVERY != 0)?;
     }
-    let (_, p99) = micros(&pace(&mut swarm, publisher.as_mut(), RATE, each)?)?;
+    let (_, p99) = micros(&pace(&mut swarm, publisher.as_mut(), RATE, TIME)?)?;
     Ok((p99, ours.slow_closes()?))
 }

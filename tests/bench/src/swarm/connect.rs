@@ -22,7 +22,7 @@ pub(crate) struct Hello {
 }
 
 /// Sockets that shake hands at the same time: enough that the server is never idle, far below its accept queue.
-const AT_ONCE: usize = 100;
+pub(crate) const AT_ONCE: usize = 100;
 
 /// A server that takes longer for one of them is not the one to be measured.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -77,7 +77,6 @@ fn read_head(stream: &mut TcpStream, n: usize) -> anyhow::Result<Vec<u8>> {
             Err(error) => return Err(error).context(format!("the upgrade of socket {n}")),
         }
     };
-    let status = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default());
-    ensure!(status.starts_with("HTTP/1.1 101"), "the upgrade of socket {n} was answered with {status:?}");
+    wire::check_upgraded(&head).with_context(|| format!("socket {n}"))?;
     Ok(head.split_off(end))
 }

@@ -1,5 +1,7 @@
 //! Counts the messages in what a socket read, without looking at a byte it need not.
 
+use crate::wire;
+
 /// How a server puts messages on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counting {
@@ -43,7 +45,7 @@ impl Deframer {
                 bytes = after;
                 self.header[usize::from(self.header_len)] = byte;
                 self.header_len += 1;
-                if let Some(size) = size_in(&self.header[..usize::from(self.header_len)]) {
+                if let Some((_, size)) = wire::frame_sizes(&self.header[..usize::from(self.header_len)]) {
                     self.header_len = 0;
                     self.size = size;
                     self.rest = size;
@@ -79,16 +81,6 @@ impl Deframer {
         let mut largest = 0;
         self.frames(bytes, |frame| largest = largest.max(frame));
         largest
-    }
-}
-
-/// The payload's size, if the header is complete.
-fn size_in(header: &[u8]) -> Option<u64> {
-    match (header.get(1)? & 0x7f, header) {
-        (126, &[_, _, a, b]) => Some(u64::from(u16::from_be_bytes([a, b]))),
-        (127, &[_, _, a, b, c, d, e, f, g, h]) => Some(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
-        (126 | 127, _) => None,
-        (size, _) => Some(u64::from(size)),
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{bail, ensure};
-pub(crate) use connect::Hello;
+pub(crate) use connect::{AT_ONCE, Hello};
 pub(crate) use deframer::Counting;
 use deframer::Deframer;
 use group::Group;

@@ -6,19 +6,16 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::{buffer::spare_capacity, event::epoll, io::Errno, time::Timespec};
+use rustix::{buffer::spare_capacity, event::epoll, io::Errno};
 
 use super::{ALARM, ANSWERS, Complete, Counting, PATIENCE, QUIET, Swarm};
-use crate::clock::Nanos;
+use crate::clock::{Nanos, timespec};
 
 impl Swarm {
     /// Waits for sockets to become readable, or for the alarm or the timeout, and reads them. Returns how many were
     /// read.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> anyhow::Result<usize> {
-        let timeout = timeout.map(|timeout| Timespec {
-            tv_sec: timeout.as_secs() as i64,
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
+        let timeout = timeout.map(timespec);
         self.events.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
