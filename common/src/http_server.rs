@@ -2,9 +2,9 @@
 //!
 //! `axum::serve` waits for ever for a request head and lets in everybody; this one does neither.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -34,7 +34,7 @@ const OUT_OF_FILES: Duration = Duration::from_millis(50);
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Serves `router` on `listener`, which must be non-blocking, until `ending` is cancelled; then gives the
-/// requests that were begun a second to be answered.
+/// requests that were begun a second to be answered. Requests carry axum's `ConnectInfo` with their peer.
 pub async fn serve(
     listener: std::net::TcpListener,
     router: Router,
@@ -46,7 +46,7 @@ pub async fn serve(
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
-            listener.accept().await.map(|(socket, _)| (socket, place))
+            listener.accept().await.map(|(socket, peer)| (socket, peer, place))
         };
         let accepted = tokio::select! {
             accepted = next => accepted,
@@ -54,8 +54,8 @@ pub async fn serve(
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((socket, place)) => {
-                connections.spawn(serve_connection(socket, place, router.clone(), ending.clone()));
+            Ok((socket, peer, place)) => {
+                connections.spawn(serve_connection(socket, peer, place, router.clone(), ending.clone()));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -73,13 +73,15 @@ pub async fn serve(
 
 async fn serve_connection(
     socket: TcpStream,
+    peer: SocketAddr,
     _place: OwnedSemaphorePermit,
     router: Router,
     ending: CancellationToken,
 ) {
     // Small answers should not wait for the peer's acknowledgement; without it they are only slower.
     let _ = socket.set_nodelay(true);
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().call(request.map(Body::new))
     });
     let connection = http1::Builder::new()

@@ -5,15 +5,34 @@ use std::{ffi::OsString, time::Duration};
 use clap::Parser;
 use pushcast_common::{
     registry::{EtcdSettings, Registry},
-    settings::{self, Addr, EtcdArgs, ExitOutcome},
+    settings::{self, Addr, EtcdArgs, ExitOutcome, OPEN, Problems},
 };
+
+use crate::api_keys::file::ApiKeys;
 
 const MAX_CONTENT: u64 = 1 << 20;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// In lines of 80 columns, which no terminal breaks.
+const KEYS_FILE: &str = "\
+The file of --api-keys-file has one key in each line. `pushctl key new` makes a
+key and its line:
+  name=checkout blake3=<hash> apps=shop methods=PushToUser,PushToUsers
+and behind it, if wanted: pushes_per_second=100 bytes_per_second=1MiB
+  name     what logs call the key
+  blake3   the hash of the key, in hex; the key itself is its holder's alone
+  apps     * is all, and all at once; else names with commas between,
+           percent-encoded, where \"\" is the default one
+  methods  * is all; else some of PushToRoom, PushToUser, PushToUsers,
+           Broadcast, JoinRoom, LeaveRoom, Kick, ListNodes
+The rates are of pushes and controls, and of content; left out, they are any.
+What follows a # is a comment.
+Callers send `authorization: Bearer <key>` over gRPC, and over HTTP to /v1/….
+/healthz, /readyz, /metrics, gRPC health and reflection need no key.";
+
 /// Takes pushes from business servers and fans them out to every connect-node.
 #[derive(Debug, Parser)]
-#[command(name = "push-manager", version)]
+#[command(name = "push-manager", version, after_help = KEYS_FILE)]
 struct Args {
     /// Where business servers connect with gRPC
     #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:9000")]
@@ -21,9 +40,12 @@ struct Args {
     /// Where health, metrics and the HTTP/JSON gateway are served
     #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:9001")]
     http_addr: String,
-    /// Who may push; there is no default: "none" lets everybody
-    #[arg(long, value_name = "none")]
+    /// Who may push; there is no default: "keys" lets those of --api-keys-file, "none" everybody
+    #[arg(long, value_name = "keys|none")]
     api_auth: Option<String>,
+    /// The keys of --api-auth keys, one in each line (see below); changes hold within two seconds
+    #[arg(long, value_name = "FILE")]
+    api_keys_file: Option<String>,
     /// How managers and nodes know each other; there is no default: "none" lets everybody
     #[arg(long, value_name = "none")]
     fleet_auth: Option<String>,
@@ -42,6 +64,9 @@ struct Args {
     /// How long the log keeps a message, as far as its size allows
     #[arg(long, value_name = "TIME", default_value = "120s")]
     log_age: String,
+    /// Lets "none" stand at an address that other machines reach
+    #[arg(long)]
+    insecure: bool,
     #[command(flatten)]
     etcd: EtcdArgs,
 }
@@ -65,6 +90,10 @@ pub struct Config {
     pub log_bytes: u64,
     /// Bound of the log in time.
     pub log_age: Duration,
+    /// The keys of those who may call; none: everybody may.
+    pub api_keys: Option<ApiKeys>,
+    /// Flags that let everybody in, to be warned of.
+    pub open_doors: Vec<&'static str>,
 }
 
 impl Default for Config {
@@ -80,6 +109,8 @@ impl Default for Config {
             max_content: 64 << 10,
             log_bytes: 128 << 20,
             log_age: Duration::from_secs(120),
+            api_keys: None,
+            open_doors: Vec::new(),
         }
     }
 }
@@ -90,8 +121,10 @@ impl Config {
         let (args, mut problems) = settings::parse::<Args>("PUSH_MANAGER_", argv)?;
         let grpc_addr = problems.addr("--grpc-addr", &args.grpc_addr);
         let http_addr = problems.addr("--http-addr", &args.http_addr);
-        problems.open_only("--api-auth", args.api_auth.as_deref());
-        problems.open_only("--fleet-auth", args.fleet_auth.as_deref());
+        let api_keys = api_keys(&mut problems, args.api_auth.as_deref(), args.api_keys_file.as_deref());
+        let doors = [("--grpc-addr", grpc_addr.as_ref()), ("--http-addr", http_addr.as_ref())];
+        problems.open_door("--api-auth", args.api_auth.as_deref(), &doors, args.insecure);
+        problems.how("--fleet-auth", args.fleet_auth.as_deref(), &[OPEN]);
         let nodes = match args.nodes.as_str() {
             "" => Vec::new(),
             nodes => problems.addrs("--nodes", nodes),
@@ -108,6 +141,9 @@ impl Config {
         let ages = Duration::from_secs(1)..=DAY;
         let log_age = problems.duration_within("--log-age", &args.log_age, ages);
         problems.check()?;
+        let is_open = |how: &Option<String>| how.as_deref() == Some(OPEN);
+        let doors = [("--api-auth", &args.api_auth), ("--fleet-auth", &args.fleet_auth)];
+        let open_doors = doors.into_iter().filter(|(_, how)| is_open(how)).map(|(flag, _)| flag).collect();
         let (Some(grpc_addr), Some(http_addr)) = (grpc_addr, http_addr) else {
             unreachable!("an address that cannot be read is a problem");
         };
@@ -120,6 +156,8 @@ impl Config {
             max_content: usize::try_from(max_content).unwrap_or(MAX_CONTENT as usize),
             log_bytes,
             log_age,
+            api_keys,
+            open_doors,
         })
     }
 
@@ -133,12 +171,29 @@ impl Config {
     }
 }
 
+/// The keys, if callers need them. A file is read also where it is not asked for, so that all its mistakes are told.
+fn api_keys(problems: &mut Problems, how: Option<&str>, file: Option<&str>) -> Option<ApiKeys> {
+    let how = problems.how("--api-auth", how, &["keys", OPEN]);
+    match (how.as_deref(), file) {
+        (Some("keys"), None) => problems.push("--api-keys-file", "must be given with --api-auth keys"),
+        (Some("none"), Some(_)) => problems.push("--api-keys-file", "has no effect with --api-auth none"),
+        _ => {}
+    }
+    match ApiKeys::read(file?) {
+        Ok(keys) => Some(keys),
+        Err(mistakes) => {
+            mistakes.into_iter().for_each(|mistake| problems.push("--api-keys-file", mistake));
+            None
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(args: &[&str]) -> Result<Config, ExitOutcome> {
-        let open = ["push-manager", "--api-auth=none", "--fleet-auth=none"];
+        let open = ["push-manager", "--api-auth=none", "--fleet-auth=none", "--insecure"];
         Config::from_args(open.iter().chain(args).map(OsString::from))
     }
 
@@ -151,6 +206,30 @@ mod tests {
         assert_eq!(config.log_bytes, 128 << 20);
         assert_eq!(config.log_age, Duration::from_secs(120));
         assert_eq!(config.max_deadline, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_file_of_keys_goes_with_keys_and_its_mistakes_with_the_others() {
+        let read = |args: &[&str]| {
+            let argv = [&["push-manager", "--fleet-auth=none", "--nodes=a:1"], args].concat();
+            Config::from_args(argv.into_iter().map(OsString::from))
+        };
+        let mistakes = |args: &[&str]| read(args).unwrap_err().text;
+        assert!(mistakes(&["--api-auth=keys"]).contains("--api-keys-file: must be given"));
+        let text = mistakes(&["--api-auth=none", "--api-keys-file=/no/such/file", "--log-age=soon"]);
+        for says in ["has no effect with --api-auth none", "cannot read \"/no/such/file\"", "--log-age"] {
+            assert!(text.contains(says), "{says} is missing in {text}");
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let flag = format!("--api-keys-file={}", file.path().display());
+        std::fs::write(file.path(), "name=a\nname=b methods=Push\n").unwrap();
+        let text = mistakes(&["--api-auth=keys", &flag]);
+        for says in ["line 1: blake3: is missing", "line 2: methods: \"Push\" is not known"] {
+            assert!(text.contains(says), "{says} is missing in {text}");
+        }
+        let hash = "ab".repeat(32);
+        std::fs::write(file.path(), format!("name=a blake3={hash} apps=* methods=*\n")).unwrap();
+        assert!(read(&["--api-auth=keys", &flag]).unwrap().api_keys.is_some());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The gRPC server: pushes, health, reflection.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pushcast_proto::{
     FILE_DESCRIPTOR_SET, pushmanager::v1::push_manager_service_server::PushManagerServiceServer,
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::push_service::PushService;
+use crate::{api_keys::door::Door, push_service::PushService};
 
 /// A request of a stream may hold many items. A single push that is too big is refused by its fields, with
 /// a clear message, as long as it fits this.
@@ -58,13 +58,16 @@ pub(crate) async fn build(
             .with_service_name("grpc.health.v1.Health")
             .with_service_name("grpc.reflection.v1.ServerReflection")
     };
-    let pushes = PushManagerServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
+    let service = Arc::new(service);
+    let pushes =
+        PushManagerServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(MAX_REQUEST);
+    // Health and reflection are open to everybody: probes and tools have no keys.
     let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
-        .add_service(pushes)
+        .add_service(Door::new(pushes, service))
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(ReflectionError)?)
         .add_service(reflection().build_v1alpha().map_err(ReflectionError)?);

@@ -9,11 +9,20 @@ use tonic::Code;
 
 use crate::{
     api::{Api, Rpc},
+    api_keys::denied::Reason,
     link_state::Counted,
 };
 
 /// The codes whose series exist from the start.
-const USUAL_CODES: [Code; 4] = [Code::Ok, Code::InvalidArgument, Code::Unavailable, Code::DeadlineExceeded];
+const USUAL_CODES: [Code; 7] = [
+    Code::Ok,
+    Code::InvalidArgument,
+    Code::Unavailable,
+    Code::DeadlineExceeded,
+    Code::Unauthenticated,
+    Code::PermissionDenied,
+    Code::ResourceExhausted,
+];
 
 /// States of links, in the order of [`Metrics::links`].
 pub(crate) const LINK_STATES: [&str; 3] = ["linked", "linking", "down"];
@@ -23,10 +32,12 @@ pub(crate) struct Metrics {
     broadcast_nodes: [Counter; 4],
     broadcast_delivered: [Counter; 4],
     /// By rpc, then in the order of `USUAL_CODES`.
-    requests: [[Counter; 4]; 7],
+    requests: [[Counter; 7]; 7],
     request_seconds: [Histogram; 7],
     pub(crate) ack_seconds: Histogram,
     pending_answers: [Counter; 7],
+    /// In the order of `Reason::ALL`.
+    pub(crate) refused_calls: [Counter; 5],
     pub(crate) handed_up: Counter,
     pub(crate) gaps: Counter,
     pub(crate) gap_messages: Counter,
@@ -54,6 +65,8 @@ impl Metrics {
             ack_seconds: histogram!("push_manager_ack_seconds"),
             pending_answers: Rpc::ALL
                 .map(|rpc| counter!("push_manager_pending_answers_total", "api" => rpc.name())),
+            refused_calls: Reason::ALL
+                .map(|reason| counter!("push_manager_refused_calls_total", "reason" => reason.name())),
             handed_up: counter!("push_manager_handed_up_total"),
             gaps: counter!("push_manager_gaps_total"),
             gap_messages: counter!("push_manager_gap_messages_total"),
@@ -150,6 +163,10 @@ fn describe() {
     describe_counter!(
         "push_manager_pending_answers_total",
         "Answers that named a node as pending: it was too slow to be waited for, or has no link."
+    );
+    describe_counter!(
+        "push_manager_refused_calls_total",
+        "Calls and items of streams that were refused for want of a key, or because the key may not."
     );
     describe_counter!("push_manager_handed_up_total", "Controls that nodes decided and this manager logged.");
     describe_counter!("push_manager_gaps_total", "Gaps said to nodes: the log no longer reached back.");

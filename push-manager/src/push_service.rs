@@ -1,7 +1,8 @@
 //! The gRPC service for business servers, and the one way both gRPC and HTTP take a push.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use pushcast_proto::pushmanager::v1::{
     BroadcastRequest, BroadcastResponse, JoinRoomRequest, JoinRoomResponse, KickRequest, KickResponse,
     LeaveRoomRequest, LeaveRoomResponse, ListNodesRequest, ListNodesResponse, PushAnswer, PushStreamRequest,
@@ -13,6 +14,10 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use crate::{
     answers::{Answer, End},
     api::{Api, Rpc},
+    api_keys::{
+        callers::{Caller, Callers},
+        method::Method,
+    },
     clock::micros,
     deadline,
     hub::{Hub, Ticket},
@@ -32,26 +37,53 @@ use crate::{
 pub(crate) struct PushService {
     hub: Arc<Hub>,
     listing: Listing,
+    callers: Callers,
     max_content: usize,
 }
 
 impl PushService {
-    pub(crate) fn new(hub: Arc<Hub>, max_content: usize) -> Self {
-        Self { listing: Listing::new(Arc::clone(&hub)), hub, max_content }
+    pub(crate) fn new(hub: Arc<Hub>, callers: Callers, max_content: usize) -> Self {
+        Self { listing: Listing::new(Arc::clone(&hub)), hub, callers, max_content }
     }
 
     pub(crate) fn max_content(&self) -> usize {
         self.max_content
     }
 
-    /// Takes a checked push or control and waits for its answer, for as long as the caller waits.
+    /// Whether callers need keys.
+    pub(crate) fn needs_keys(&self) -> bool {
+        self.callers.need_keys()
+    }
+
+    /// Lets in who may call this, before anything of the request is read.
+    pub(crate) fn admit(
+        &self,
+        method: Method,
+        authorization: Option<&HeaderValue>,
+        peer: Option<SocketAddr>,
+    ) -> Result<Caller, Status> {
+        let admitted = self.callers.admit(method, authorization, peer);
+        if let (Err(status), Some(rpc)) = (&admitted, method.rpc()) {
+            self.hub.metrics.request(rpc, status.code());
+        }
+        admitted
+    }
+
+    /// Who called, as the door found.
+    fn caller<T>(&self, request: &Request<T>, method: impl Into<Method>) -> Result<Caller, Status> {
+        self.callers.admitted(request.extensions(), method.into())
+    }
+
+    /// Takes a checked push or control, if its caller may, and waits for its answer, for as long as the caller waits.
     pub(crate) async fn push(
         &self,
+        caller: &Caller,
         rpc: impl Into<Rpc>,
         push: Checked,
         timeout: Option<Duration>,
     ) -> Result<PushAnswer, Status> {
         let rpc = rpc.into();
+        let push = caller.judge(rpc, push, || self.hub.clock().mono());
         let result = self.try_push(push, timeout).await;
         if let Ok(answer) = &result {
             self.hub.metrics.answered_with_pending(rpc, answer.pending_nodes.len());
@@ -98,36 +130,40 @@ impl PushManagerService for PushService {
         &self,
         request: Request<PushToRoomRequest>,
     ) -> Result<Response<PushToRoomResponse>, Status> {
+        let caller = self.caller(&request, Api::PushToRoom)?;
         let timeout = deadline::of_grpc(request.metadata());
         let push = validate::room(request.into_inner(), self.max_content);
-        Ok(Response::new(room_response(self.push(Api::PushToRoom, push, timeout).await?)))
+        Ok(Response::new(room_response(self.push(&caller, Api::PushToRoom, push, timeout).await?)))
     }
 
     async fn push_to_user(
         &self,
         request: Request<PushToUserRequest>,
     ) -> Result<Response<PushToUserResponse>, Status> {
+        let caller = self.caller(&request, Api::PushToUser)?;
         let timeout = deadline::of_grpc(request.metadata());
         let push = validate::user(request.into_inner(), self.max_content);
-        Ok(Response::new(user_response(self.push(Api::PushToUser, push, timeout).await?)))
+        Ok(Response::new(user_response(self.push(&caller, Api::PushToUser, push, timeout).await?)))
     }
 
     async fn push_to_users(
         &self,
         request: Request<PushToUsersRequest>,
     ) -> Result<Response<PushToUsersResponse>, Status> {
+        let caller = self.caller(&request, Api::PushToUsers)?;
         let timeout = deadline::of_grpc(request.metadata());
         let push = validate::users(request.into_inner(), self.max_content);
-        Ok(Response::new(users_response(self.push(Api::PushToUsers, push, timeout).await?)))
+        Ok(Response::new(users_response(self.push(&caller, Api::PushToUsers, push, timeout).await?)))
     }
 
     async fn broadcast(
         &self,
         request: Request<BroadcastRequest>,
     ) -> Result<Response<BroadcastResponse>, Status> {
+        let caller = self.caller(&request, Api::Broadcast)?;
         let timeout = deadline::of_grpc(request.metadata());
         let push = validate::broadcast(request.into_inner(), self.max_content);
-        Ok(Response::new(broadcast_response(self.push(Api::Broadcast, push, timeout).await?)))
+        Ok(Response::new(broadcast_response(self.push(&caller, Api::Broadcast, push, timeout).await?)))
     }
 
     type PushStreamStream = PushStream;
@@ -136,7 +172,8 @@ impl PushManagerService for PushService {
         &self,
         request: Request<Streaming<PushStreamRequest>>,
     ) -> Result<Response<PushStream>, Status> {
-        let stream = PushStream::new(Arc::clone(&self.hub), self.max_content, request.into_inner());
+        let caller = self.caller(&request, Method::PushStream)?;
+        let stream = PushStream::new(Arc::clone(&self.hub), caller, self.max_content, request.into_inner());
         Ok(Response::new(stream))
     }
 
@@ -144,27 +181,34 @@ impl PushManagerService for PushService {
         &self,
         request: Request<JoinRoomRequest>,
     ) -> Result<Response<JoinRoomResponse>, Status> {
+        let caller = self.caller(&request, Rpc::JoinRoom)?;
         let timeout = deadline::of_grpc(request.metadata());
         let control = validate::join_room(request.into_inner());
-        Ok(Response::new(join_response(self.push(Rpc::JoinRoom, control, timeout).await?)))
+        Ok(Response::new(join_response(self.push(&caller, Rpc::JoinRoom, control, timeout).await?)))
     }
 
     async fn leave_room(
         &self,
         request: Request<LeaveRoomRequest>,
     ) -> Result<Response<LeaveRoomResponse>, Status> {
+        let caller = self.caller(&request, Rpc::LeaveRoom)?;
         let timeout = deadline::of_grpc(request.metadata());
         let control = validate::leave_room(request.into_inner());
-        Ok(Response::new(leave_response(self.push(Rpc::LeaveRoom, control, timeout).await?)))
+        Ok(Response::new(leave_response(self.push(&caller, Rpc::LeaveRoom, control, timeout).await?)))
     }
 
     async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
+        let caller = self.caller(&request, Rpc::Kick)?;
         let timeout = deadline::of_grpc(request.metadata());
         let control = validate::kick(request.into_inner());
-        Ok(Response::new(kick_response(self.push(Rpc::Kick, control, timeout).await?)))
+        Ok(Response::new(kick_response(self.push(&caller, Rpc::Kick, control, timeout).await?)))
     }
 
-    async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
+    async fn list_nodes(
+        &self,
+        request: Request<ListNodesRequest>,
+    ) -> Result<Response<ListNodesResponse>, Status> {
+        self.caller(&request, Method::ListNodes)?;
         Ok(Response::new(self.nodes().await))
     }
 }

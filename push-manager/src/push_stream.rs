@@ -4,6 +4,7 @@
 //! and no wake of its own; results of many pushes travel together.
 
 use std::{
+    cell::OnceCell,
     collections::VecDeque,
     pin::Pin,
     sync::Arc,
@@ -19,6 +20,10 @@ use tonic::{Code, Status, Streaming};
 
 use crate::{
     api::Rpc,
+    api_keys::{
+        callers::{Caller, Revoked},
+        method::Method,
+    },
     hub::{Hub, Outcome, Refused, Turn, Verdict},
     push::{Mark, Push, accepted_answer, full_answer, message_id},
     refusal, validate,
@@ -44,6 +49,9 @@ const RESPONSE_BYTES: usize = 1 << 20;
 pub(crate) struct PushStream {
     hub: Arc<Hub>,
     key: u64,
+    caller: Caller,
+    /// None where nobody can be locked out, or where that has happened.
+    revoked: Option<Revoked>,
     max_content: usize,
     requests: Streaming<PushStreamRequest>,
     /// What of the last request is not taken yet.
@@ -76,6 +84,8 @@ struct Read {
     /// A slot for every item; those of pushes are for the verdict to fill.
     items: Vec<Item>,
     pushes: Vec<Push>,
+    /// The time of this turn, looked at once, if a key's rate asks for it.
+    now: OnceCell<u64>,
     /// There may be more to read.
     more: bool,
 }
@@ -86,10 +96,17 @@ enum Item {
 }
 
 impl PushStream {
-    pub(crate) fn new(hub: Arc<Hub>, max_content: usize, requests: Streaming<PushStreamRequest>) -> Self {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        caller: Caller,
+        max_content: usize,
+        requests: Streaming<PushStreamRequest>,
+    ) -> Self {
         Self {
             key: hub.open_stream(),
             hub,
+            revoked: caller.revoked(),
+            caller,
             max_content,
             requests,
             backlog: VecDeque::new(),
@@ -131,6 +148,13 @@ impl PushStream {
     fn check(&self, item: PushItem, read: &mut Read) -> usize {
         let tag = item.tag;
         let (api, push) = validate::item(item, self.max_content);
+        let push = match api {
+            Some(api) => {
+                let now = || *read.now.get_or_init(|| self.hub.clock().mono());
+                self.caller.judge(api.into(), push, now)
+            }
+            None => push,
+        };
         match push {
             Ok(push) => {
                 let bytes = push.message.encoded_len() + ITEM_BYTES;
@@ -147,6 +171,17 @@ impl PushStream {
                 read.items.push(Item::Refused { result, bytes });
                 bytes
             }
+        }
+    }
+
+    /// A caller that lost its key is read no more: what was accepted is answered, then the stream ends.
+    fn see_revoked(&mut self, cx: &mut Context<'_>) {
+        let is_revoked = self.revoked.as_mut().is_some_and(|revoked| revoked.as_mut().poll(cx).is_ready());
+        if is_revoked {
+            self.revoked = None;
+            self.backlog.clear();
+            let caller = &self.caller;
+            self.ended.get_or_insert_with(|| Err(caller.lock_out(Method::PushStream)));
         }
     }
 
@@ -246,6 +281,7 @@ impl Stream for PushStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        this.see_revoked(cx);
         let read = this.read(cx);
         let more = read.more;
         this.take_turn(cx, read);

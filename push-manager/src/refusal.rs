@@ -5,7 +5,10 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use crate::hub::Refused;
+use crate::{
+    api_keys::denied::{Denied, Rate},
+    hub::Refused,
+};
 
 /// The `domain` of every ErrorInfo.
 const DOMAIN: &str = "pushcast";
@@ -61,6 +64,45 @@ pub(crate) fn request_id_conflict(message_id: String) -> Status {
     let details = ErrorDetails::with_error_info("REQUEST_ID_CONFLICT", DOMAIN, metadata);
     let message = "this request_id was used before with another target or content";
     Status::with_error_details(Code::AlreadyExists, message, details)
+}
+
+/// The caller may not have what it asks for.
+pub(crate) fn denied(denied: &Denied) -> Status {
+    let (code, reason, message) = match denied {
+        Denied::NoKey => (
+            Code::Unauthenticated,
+            "NO_KEY",
+            "this push-manager asks for a key, sent as `authorization: Bearer <key>`".to_owned(),
+        ),
+        Denied::UnknownKey => {
+            (Code::Unauthenticated, "UNKNOWN_KEY", "this push-manager does not know the key".to_owned())
+        }
+        Denied::Method { key, method } => (
+            Code::PermissionDenied,
+            "METHOD_NOT_ALLOWED",
+            format!("the key {key} may not call {}", method.name()),
+        ),
+        Denied::App { key, app } => {
+            let app = match app.as_deref() {
+                None => "all apps at once".to_owned(),
+                Some("") => "the default app".to_owned(),
+                Some(app) => format!("the app {app}"),
+            };
+            (Code::PermissionDenied, "APP_NOT_ALLOWED", format!("the key {key} is not for {app}"))
+        }
+        Denied::Rate { key, rate, .. } => {
+            let rate = match rate {
+                Rate::Pushes(rate) => format!("{rate} pushes"),
+                Rate::Bytes(rate) => format!("{rate} bytes of content"),
+            };
+            (Code::ResourceExhausted, "OVER_RATE", format!("the key {key} is over its rate, {rate} a second"))
+        }
+    };
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
+    if let Denied::Rate { retry_after, .. } = denied {
+        details.set_retry_info(Some(*retry_after));
+    }
+    Status::with_error_details(code, message, details)
 }
 
 /// The manager ended while an accepted push was still waited for.

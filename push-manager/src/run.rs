@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use pushcast_common::{
     http_server,
     id::ManagerId,
+    open_doors,
     registry::{Record, Registry, State},
     shutdown::Shutdown,
     telemetry,
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    api_keys::callers::Callers,
     clock::micros,
     config::Config,
     fleet::Fleet,
@@ -168,7 +170,17 @@ impl Manager {
         }
         info!(manager = %hub.id, "Starting.");
         let stops = Stops::default();
-        let service = PushService::new(Arc::clone(&hub), config.max_content);
+        let mut background = JoinSet::new();
+        let callers = match &config.api_keys {
+            None => Callers::default(),
+            Some(keys) => {
+                let (callers, following) =
+                    Callers::with_keys(keys.clone(), hub.metrics.refused_calls.clone());
+                background.spawn(following);
+                callers
+            }
+        };
+        let service = PushService::new(Arc::clone(&hub), callers, config.max_content);
 
         let (health, serving) = grpc_server::build(grpc_listener, service.clone(), stops.servers.clone())
             .await
@@ -194,8 +206,10 @@ impl Manager {
             joined: joined_sender,
         };
         let fleet = Fleet::new(Arc::clone(&hub));
-        let mut background = JoinSet::new();
         background.spawn(telemetry::upkeep());
+        if !config.open_doors.is_empty() {
+            background.spawn(open_doors::keep_warning(config.open_doors.clone()));
+        }
         let timekeeper = Arc::clone(&hub);
         background.spawn(async move { timekeeper.keep_time().await });
         Ok(Self {

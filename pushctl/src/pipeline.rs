@@ -4,23 +4,19 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures::StreamExt as _;
 use pushcast_proto::pushmanager::v1::{
-    PushAnswer, PushItem, PushResult, PushStreamRequest, PushStreamResponse,
-    push_manager_service_client::PushManagerServiceClient, push_result,
+    PushAnswer, PushItem, PushResult, PushStreamRequest, PushStreamResponse, push_result,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic::{Code, Status, Streaming};
 
-use crate::push::Push;
+use crate::push::{Calls, Push};
 
 /// Items put into one request at most, when that many are at hand.
 const ITEMS_PER_REQUEST: usize = 256;
 
 /// Opens a stream with at most `in_flight` unanswered pushes on it.
-pub(crate) async fn open(
-    mut client: PushManagerServiceClient<Channel>,
-    in_flight: usize,
-) -> Result<(PushSender, PushResults), Status> {
+pub(crate) async fn open(mut client: Calls, in_flight: usize) -> Result<(PushSender, PushResults), Status> {
     let (items, queue) = mpsc::channel(in_flight);
     let requests =
         ReceiverStream::new(queue).ready_chunks(ITEMS_PER_REQUEST).map(|items| PushStreamRequest { items });

@@ -9,10 +9,17 @@ use pushcast_proto::pushmanager::v1::{
 };
 use tonic::{
     Code, Request, Status,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 
-use crate::pipeline::{PushResults, PushSender};
+use crate::{
+    api_key::{ApiKey, Bearer},
+    pipeline::{PushResults, PushSender},
+};
+
+/// The generated client, with the caller's key in every call.
+pub(crate) type Calls = PushManagerServiceClient<InterceptedService<Channel, Bearer>>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -156,7 +163,8 @@ macro_rules! answer {
 /// broke.
 #[derive(Debug, Clone)]
 pub struct PushClient {
-    inner: PushManagerServiceClient<Channel>,
+    channel: Channel,
+    inner: Calls,
 }
 
 impl PushClient {
@@ -176,7 +184,17 @@ impl PushClient {
             .tcp_nodelay(true)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20);
-        Ok(Self { inner: PushManagerServiceClient::new(endpoint.connect_lazy()) })
+        Ok(Self::over(endpoint.connect_lazy(), Bearer::default()))
+    }
+
+    /// The same client with a key, for a manager that asks for one.
+    #[must_use]
+    pub fn with_key(self, key: ApiKey) -> Self {
+        Self::over(self.channel, Bearer(Some(key)))
+    }
+
+    fn over(channel: Channel, bearer: Bearer) -> Self {
+        Self { inner: PushManagerServiceClient::with_interceptor(channel.clone(), bearer), channel }
     }
 
     /// Sends a push and waits for its answer, at most for `timeout` (none: the manager's own bound).

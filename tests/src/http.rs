@@ -47,7 +47,18 @@ pub async fn post(addr: &str, path: &str, body: impl Into<Bytes>) -> Result<Resp
 
 /// One request; an error is the network's, not the server's.
 pub async fn send(addr: &str, method: http::Method, path: &str, body: Bytes) -> Result<Response, String> {
-    tokio::time::timeout(TIMEOUT, exchange(addr, method, path, body))
+    send_with(addr, method, path, &[], body).await
+}
+
+/// One request with headers of one's own.
+pub async fn send_with(
+    addr: &str,
+    method: http::Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Result<Response, String> {
+    tokio::time::timeout(TIMEOUT, exchange(addr, method, path, headers, body))
         .await
         .unwrap_or_else(|elapsed| Err(elapsed.into()))
         .map_err(|error| format!("{addr}{path}: {error}"))
@@ -57,12 +68,14 @@ async fn exchange(
     addr: &str,
     method: http::Method,
     path: &str,
+    headers: &[(&str, &str)],
     body: Bytes,
 ) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
     let socket = TcpStream::connect(addr).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
-    let request =
-        http::Request::builder().method(method).uri(path).header("host", addr).body(Full::new(body))?;
+    let request = http::Request::builder().method(method).uri(path).header("host", addr);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let request = request.body(Full::new(body))?;
     let exchange = async {
         let (head, body) = sender.send_request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();

@@ -4,6 +4,7 @@
 //! [`eventually`]. What may stand between or beside the parts: a [`proxy`] that makes the network bad, and
 //! a [`sink`] that speaks the node's side of a link cheaply, or wrongly on purpose.
 
+pub mod api_keys;
 pub mod dev;
 pub mod etcd;
 pub mod eventually;

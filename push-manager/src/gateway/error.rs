@@ -1,7 +1,10 @@
 //! Errors over HTTP: `{"error":{"code","message","details"}}`, with the status google.api maps.
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderValue, StatusCode,
+    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::{FieldViolation, StatusExt as _};
@@ -41,8 +44,12 @@ impl IntoResponse for HttpError {
         });
         let mut response = (self.http, JsonLine::new(&json!({ "error": error }))).into_response();
         if let Some(delay) = self.status.get_details_retry_info().and_then(|info| info.retry_delay) {
-            let seconds = HeaderValue::from(delay.as_secs().max(1));
+            // Rounded up: too early is in vain.
+            let seconds = HeaderValue::from(delay.as_secs_f64().ceil().max(1.0) as u64);
             response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        if self.http == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -2,6 +2,7 @@
 
 mod body;
 mod controls;
+mod credentials;
 mod error;
 mod json_line;
 mod query;
@@ -20,9 +21,10 @@ use pushcast_proto::pushmanager::v1::{BroadcastRequest, PushToRoomRequest, PushT
 use serde::Serialize;
 use tonic::Status;
 
-use self::{error::HttpError, json_line::JsonLine, query::Query};
+use self::{credentials::Credentials, error::HttpError, json_line::JsonLine, query::Query};
 use crate::{
     api::Api,
+    api_keys::method::Method,
     push_service::PushService,
     responses::{broadcast_response, room_response, user_response, users_response},
     validate,
@@ -49,50 +51,67 @@ pub(crate) fn router(service: PushService) -> Router {
 
 async fn push_to_room(
     State(service): State<PushService>,
+    who: Credentials,
     room: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Answer {
+    let caller = who.admit(&service, Api::PushToRoom)?;
     let room_id = path_id("room_id", room)?;
     let Query { app, uri, request_id, ack, timeout, .. } = Query::of_push(query.as_deref(), &[])?;
     let content = body::content(body, service.max_content()).await?;
     let request = PushToRoomRequest { app, room_id, content, uri, request_id, ack };
     let push = validate::room(request, service.max_content());
-    json(room_response(service.push(Api::PushToRoom, push, timeout).await?))
+    json(room_response(service.push(&caller, Api::PushToRoom, push, timeout).await?))
 }
 
 async fn push_to_user(
     State(service): State<PushService>,
+    who: Credentials,
     user: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Answer {
+    let caller = who.admit(&service, Api::PushToUser)?;
     let user_id = path_id("user_id", user)?;
     let Query { app, uri, request_id, ack, timeout, .. } = Query::of_push(query.as_deref(), &[])?;
     let content = body::content(body, service.max_content()).await?;
     let request = PushToUserRequest { app, user_id, content, uri, request_id, ack };
     let push = validate::user(request, service.max_content());
-    json(user_response(service.push(Api::PushToUser, push, timeout).await?))
+    json(user_response(service.push(&caller, Api::PushToUser, push, timeout).await?))
 }
 
-async fn push_to_users(State(service): State<PushService>, RawQuery(query): RawQuery, body: Body) -> Answer {
+async fn push_to_users(
+    State(service): State<PushService>,
+    who: Credentials,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Answer {
+    let caller = who.admit(&service, Api::PushToUsers)?;
     let Query { ack, timeout, .. } = Query::of_json(query.as_deref())?;
     let mut request = body::users(body, service.max_content()).await?;
     request.ack = ack;
     let push = validate::users(request, service.max_content());
-    json(users_response(service.push(Api::PushToUsers, push, timeout).await?))
+    json(users_response(service.push(&caller, Api::PushToUsers, push, timeout).await?))
 }
 
-async fn broadcast(State(service): State<PushService>, RawQuery(query): RawQuery, body: Body) -> Answer {
+async fn broadcast(
+    State(service): State<PushService>,
+    who: Credentials,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Answer {
+    let caller = who.admit(&service, Api::Broadcast)?;
     let query = Query::of_push(query.as_deref(), &["all_apps"])?;
     let Query { app, uri, request_id, ack, timeout, all_apps, .. } = query;
     let content = body::content(body, service.max_content()).await?;
     let request = BroadcastRequest { app, all_apps, content, uri, request_id, ack };
     let push = validate::broadcast(request, service.max_content());
-    json(broadcast_response(service.push(Api::Broadcast, push, timeout).await?))
+    json(broadcast_response(service.push(&caller, Api::Broadcast, push, timeout).await?))
 }
 
-async fn nodes(State(service): State<PushService>, RawQuery(query): RawQuery) -> Answer {
+async fn nodes(State(service): State<PushService>, who: Credentials, RawQuery(query): RawQuery) -> Answer {
+    who.admit(&service, Method::ListNodes)?;
     Query::none(query.as_deref())?;
     json(service.nodes().await)
 }

@@ -80,7 +80,13 @@ async fn a_stop_waits_for_the_last_acknowledgement_and_says_close() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manager_started_while_etcd_is_down_works_from_its_nodes() {
-    let flags = ["push-manager", "--api-auth=none", "--fleet-auth=none", "--etcd-endpoints=127.0.0.1:1"];
+    let flags = [
+        "push-manager",
+        "--api-auth=none",
+        "--fleet-auth=none",
+        "--insecure",
+        "--etcd-endpoints=127.0.0.1:1",
+    ];
     let a = Sink::start("a");
     let nodes = format!("--nodes={}", a.addr);
     let config = Config::from_args(flags.iter().copied().chain([&*nodes]).map(Into::into)).unwrap();

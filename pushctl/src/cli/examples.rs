@@ -87,6 +87,15 @@ pub(super) const BENCH_MANAGER: &str = "Examples:
   pushctl bench manager
   pushctl bench manager --unary --in-flight 64";
 
+pub(super) const KEY_NEW: &str = "Examples:
+  pushctl key new --name me --keys-file api.keys > me.key
+  pushctl key new --name checkout --apps shop --methods PushToUser \\
+                  --pushes-per-second 100 --keys-file api.keys > checkout.key
+  push-manager --api-auth keys --api-keys-file api.keys ...
+  pushctl push room r1 hello --api-key-file me.key
+
+To take a key away, take its line out of the file: managers that run notice.";
+
 pub(super) const COMPLETIONS: &str = "To install them:
   bash        pushctl completions bash > \\
               ~/.local/share/bash-completion/completions/pushctl
@@ -117,6 +126,7 @@ mod tests {
             BENCH_FANOUT,
             BENCH_LATENCY,
             BENCH_MANAGER,
+            KEY_NEW,
             COMPLETIONS,
         ];
         let too_long: Vec<&str> =

@@ -10,6 +10,8 @@ use super::output::with_tip;
 
 const TRY_A_FLEET: &str = "`pushctl dev` starts a fleet to try";
 const WHICH_MANAGER: &str = "--manager or PUSHCTL_MANAGER names another manager's gRPC address";
+/// For a manager that wants to know who calls.
+pub(super) const WHICH_KEY: &str = "--api-key-file or PUSHCTL_API_KEY gives the key that it asks for";
 const WHICH_PORT: &str =
     "what is wanted is the gRPC port of a push-manager, 9000 by default (its HTTP port is 9001)";
 
@@ -67,6 +69,16 @@ fn advice(status: &Status) -> Option<&'static str> {
     match details.error_info().map(|info| info.reason.as_str()) {
         Some("NO_CONNECT_NODES") => {
             Some("start a connect-node, or see whether it and the manager have the same etcd")
+        }
+        Some("NO_KEY") => Some(WHICH_KEY),
+        Some("UNKNOWN_KEY") => Some(
+            "is its line in the file of the manager's --api-keys-file? `pushctl key new` makes another one",
+        ),
+        Some("METHOD_NOT_ALLOWED" | "APP_NOT_ALLOWED") => {
+            Some("the key's line in the file of the manager's --api-keys-file says what it may")
+        }
+        Some("OVER_RATE") => {
+            Some("try again in a moment; the key's line in the manager's file says how much it may")
         }
         Some("NOT_READY" | "DRAINING") => Some("try another manager, or this one in a moment"),
         _ if status.code() == Code::DeadlineExceeded => {

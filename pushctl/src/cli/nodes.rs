@@ -2,12 +2,11 @@
 
 use anstyle::Style;
 use pushcast_proto::pushmanager::v1::{ListNodesResponse, Node};
-use pushctl::push::PushClient;
 
 use super::{
     arguments::NodesArguments,
     failures::call_failed,
-    output::{Misuse, counted, print, print_json, terminal_width},
+    output::{counted, print, print_json, terminal_width},
     readable,
     style::{self, BAD, DIM, STRONG, WARNING, paint},
     table::{Cell, Column, table},
@@ -25,7 +24,7 @@ pub(super) const COLUMNS: [Column; 8] = [
 ];
 
 pub(super) async fn run(NodesArguments { manager }: NodesArguments) -> anyhow::Result<()> {
-    let client = PushClient::new(&manager.manager).map_err(|error| Misuse(error.to_string()))?;
+    let client = manager.client()?;
     let answer = client.nodes().await.map_err(|status| call_failed(&manager.manager, &status))?;
     if manager.json {
         return print_json(&answer);

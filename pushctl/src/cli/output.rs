@@ -68,6 +68,11 @@ pub(super) fn remark(text: &str) {
     let _unread = writeln!(anstream::stderr(), "{text}");
 }
 
+/// Tells the person a line as it is, to be copied.
+pub(super) fn say(line: &str) {
+    let _unread = writeln!(anstream::stderr(), "{line}");
+}
+
 /// Tells the person what to do.
 pub(super) fn tip(text: &str) {
     let _unread = writeln!(anstream::stderr(), "  {} {}", tip_label(), readable::remark(text));

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use pushcast_proto::pushmanager::v1::{Ack, PushAnswer};
-use pushctl::push::{Push, PushClient, Target};
+use pushctl::push::{Push, Target};
 
 use super::{
     arguments::{AckArgument, ContentArgument, PushArguments, TargetArguments},
@@ -26,7 +26,7 @@ const MAX_CONTENT: u64 = 1 << 20;
 
 pub(super) async fn run(arguments: PushArguments) -> anyhow::Result<()> {
     let PushArguments { manager, target, app, uri, request_id, ack, timeout } = arguments;
-    let client = PushClient::new(&manager.manager).map_err(|error| Misuse(error.to_string()))?;
+    let client = manager.client()?;
     let (target, content) = split(target)?;
     let ack = match ack {
         AckArgument::Nodes => Ack::Nodes,

@@ -8,13 +8,16 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use pushcast_proto::pushmanager::v1::ListNodesResponse;
-use pushctl::figures::Sample;
+use pushctl::{api_key::ApiKey, figures::Sample};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
 
-use super::super::output::{Misuse, with_tip};
+use super::super::{
+    failures::WHICH_KEY,
+    output::{Misuse, with_tip},
+};
 
 /// A manager waits 1 s for nodes that say nothing; one that takes this long does not answer.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,6 +33,7 @@ const WHICH_MANAGER: &str =
 #[derive(Debug, Clone)]
 pub(super) struct Manager {
     authority: http::uri::Authority,
+    key: Option<ApiKey>,
 }
 
 /// What a manager said at one time.
@@ -57,7 +61,12 @@ impl Manager {
         if authority.port_u16().is_none() {
             return Err(bad("the port is missing"));
         }
-        Ok(Self { authority })
+        Ok(Self { authority, key: None })
+    }
+
+    /// The same manager, asked with a key.
+    pub(super) fn with_key(self, key: Option<ApiKey>) -> Self {
+        Self { key, ..self }
     }
 
     /// `host:port`.
@@ -101,14 +110,34 @@ impl Manager {
     }
 
     async fn get(&self, sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> anyhow::Result<Bytes> {
-        let request =
-            http::Request::get(path).header(http::header::HOST, self.address()).body(Empty::new())?;
+        let mut request = http::Request::get(path).header(http::header::HOST, self.address());
+        if let Some(key) = &self.key {
+            request = request.header(http::header::AUTHORIZATION, key.header());
+        }
+        let request = request.body(Empty::new())?;
         let response = sender.send_request(request).await.map_err(|error| self.no_http(&error))?;
+        if let Some(refused) = self.refused(response.status()) {
+            return Err(refused);
+        }
         if !response.status().is_success() {
             return Err(self.no_manager(&format!("GET {path} is answered {}", response.status())));
         }
         let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await;
         Ok(body.map_err(|error| anyhow!("{}: {path} breaks off: {error}", self.address()))?.to_bytes())
+    }
+
+    /// What is wrong with the key, if that is it.
+    fn refused(&self, status: http::StatusCode) -> Option<anyhow::Error> {
+        let address = self.address();
+        let what = match (status, &self.key) {
+            (http::StatusCode::UNAUTHORIZED, None) => format!("{address} asks for a key"),
+            (http::StatusCode::UNAUTHORIZED, Some(_)) => format!("{address} does not know the key"),
+            (http::StatusCode::FORBIDDEN, Some(_)) => {
+                format!("{address} does not let the key call ListNodes")
+            }
+            _ => return None,
+        };
+        Some(with_tip(anyhow!(what), WHICH_KEY))
     }
 
     fn not_reached(&self, error: &io::Error) -> anyhow::Error {

@@ -1,0 +1,39 @@
+//! What an HTTP request says of who sends it. Asked for by every route under `/v1`, before its body is read.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
+
+use super::error::HttpError;
+use crate::{
+    api_keys::{callers::Caller, method::Method},
+    push_service::PushService,
+};
+
+/// Not yet looked at.
+#[derive(Debug)]
+pub(super) struct Credentials {
+    authorization: Option<HeaderValue>,
+    peer: Option<SocketAddr>,
+}
+
+impl Credentials {
+    /// Lets in who may call this.
+    pub(super) fn admit(
+        &self,
+        service: &PushService,
+        method: impl Into<Method>,
+    ) -> Result<Caller, HttpError> {
+        Ok(service.admit(method.into(), self.authorization.as_ref(), self.peer)?)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Credentials {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|&ConnectInfo(peer)| peer);
+        Ok(Self { authorization: parts.headers.get(AUTHORIZATION).cloned(), peer })
+    }
+}
