@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside Rust: etcd, promtool, valgrind, Chromium, Go and tmux from the distribution,
-# Python packages into .venv, buf and playwright-core into node_modules. Does nothing that is done already.
+# Python packages into .venv, buf, jose and playwright-core into node_modules. Does nothing that is done already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,11 +34,13 @@ if ! cmp -s "$requirements" .venv/installed; then
     cp "$requirements" .venv/installed
 fi
 
-# Both at once: npm removes what an install without a manifest does not name.
+# All at once: npm removes what an install without a manifest does not name.
 buf=1.75.0
+jose=6.2.18
 playwright=1.65.1
 installed() { node -p "require('./node_modules/$1/package.json').version" 2>/dev/null; }
-if [ "$(installed @bufbuild/buf)" != "$buf" ] || [ "$(installed playwright-core)" != "$playwright" ]; then
+if [ "$(installed @bufbuild/buf)" != "$buf" ] || [ "$(installed jose)" != "$jose" ] ||
+    [ "$(installed playwright-core)" != "$playwright" ]; then
     npm install --no-save --no-package-lock --no-audit --no-fund --loglevel=error \
-        "@bufbuild/buf@$buf" "playwright-core@$playwright"
+        "@bufbuild/buf@$buf" "jose@$jose" "playwright-core@$playwright"
 fi

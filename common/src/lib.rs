@@ -8,6 +8,7 @@ pub mod clock;
 pub mod http_server;
 pub mod id;
 pub mod local_page;
+pub mod open_doors;
 pub mod registry;
 pub mod settings;
 pub mod shutdown;

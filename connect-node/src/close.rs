@@ -23,6 +23,12 @@ pub(crate) enum CloseReason {
     Kicked,
     /// The client has resumed it elsewhere.
     Replaced,
+    /// It could not prove who it is, or wanted what its token does not allow.
+    Unauthorized,
+    /// Its token expired.
+    TokenExpired,
+    /// What it needs is not there now.
+    TryLater,
     /// The client said something it may not say.
     BadRequest,
     /// The client closed, or its socket ended.
@@ -31,7 +37,7 @@ pub(crate) enum CloseReason {
 
 impl CloseReason {
     /// All reasons, for metrics that start at 0.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Restarting,
         Self::Protocol,
         Self::WrongType,
@@ -42,6 +48,9 @@ impl CloseReason {
         Self::Moved,
         Self::Kicked,
         Self::Replaced,
+        Self::Unauthorized,
+        Self::TokenExpired,
+        Self::TryLater,
         Self::BadRequest,
         Self::Client,
     ];
@@ -59,6 +68,9 @@ impl CloseReason {
             Self::Moved => Some(4003),
             Self::Kicked => Some(4500),
             Self::Replaced => Some(4503),
+            Self::Unauthorized => Some(4501),
+            Self::TokenExpired => Some(4502),
+            Self::TryLater => Some(1013),
             Self::BadRequest => Some(4504),
             Self::Client => None,
         }
@@ -77,6 +89,9 @@ impl CloseReason {
             Self::Moved => "moved",
             Self::Kicked => "kicked",
             Self::Replaced => "replaced",
+            Self::Unauthorized => "unauthorized",
+            Self::TokenExpired => "token_expired",
+            Self::TryLater => "try again later",
             Self::BadRequest => "bad_request",
             Self::Client => "",
         }

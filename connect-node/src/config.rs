@@ -1,14 +1,18 @@
 //! Every setting of a connect-node: a flag, and a variable `CONNECT_NODE_…` of the same name.
 
-use std::{ffi::OsString, net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Parser;
 use pushcast_common::{
     registry::{EtcdSettings, Record},
-    settings::{self, Addr, EtcdArgs, ExitOutcome, Problems},
+    settings::{self, Addr, EtcdArgs, ExitOutcome, OPEN, Problems},
 };
 
-use crate::{tickets::TicketKeys, window::WindowLimits};
+use crate::{
+    auth::{ClientAuth, JwtArgs, Source},
+    tickets::TicketKeys,
+    window::WindowLimits,
+};
 
 /// Holds the clients' connections and delivers every push their rooms and users want.
 ///
@@ -41,12 +45,27 @@ struct Args {
     /// Threads with connections of their own [default: one per core]
     #[arg(long, value_name = "N")]
     shards: Option<String>,
-    /// How clients prove who they are; has no default, `none` lets everybody in
-    #[arg(long, value_name = "HOW")]
+    /// How clients prove who they are: "jwt" by a token, "none" lets everybody in; has no default
+    #[arg(long, value_name = "jwt|none")]
     auth: Option<String>,
-    /// How managers prove who they are; has no default, `none` lets everybody in
-    #[arg(long, value_name = "HOW")]
+    #[command(flatten)]
+    jwt: JwtArgs,
+    /// How long before its token expires a client is told, so that it can show a newer one
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    token_warning: String,
+    /// Cookie that a token may be in; needs --allowed-origins
+    #[arg(long, value_name = "NAME")]
+    auth_cookie: Option<String>,
+    /// Web pages that may connect, such as https://app.example.com, comma-separated [default: all; others than browsers
+    /// are not asked]
+    #[arg(long, value_name = "ORIGIN,…")]
+    allowed_origins: Option<String>,
+    /// How managers prove who they are: "none" lets everybody in; has no default
+    #[arg(long, value_name = "none")]
     fleet_auth: Option<String>,
+    /// Lets "none" stand at an address that other machines reach
+    #[arg(long)]
+    insecure: bool,
     /// How long a starting node waits for every manager before it takes clients without
     #[arg(long, value_name = "DURATION", default_value = "15s")]
     link_wait: String,
@@ -111,8 +130,20 @@ pub struct Config {
     pub ticket_key_file: Option<PathBuf>,
     /// What the window may hold.
     pub window: WindowLimits,
+    /// How clients prove who they are.
+    pub auth: ClientAuth,
+    /// Where the keys of tokens came from, to be kept fresh.
+    pub token_keys: Option<Source>,
+    /// How long before its token expires a client is told.
+    pub token_warning: Duration,
     /// Refuse clients of another machine, and of foreign pages in a browser on this one.
     pub local_pages_only: bool,
+    /// Origins of pages that may connect; all if empty.
+    pub allowed_origins: Vec<String>,
+    /// Cookie that a token may be in.
+    pub auth_cookie: Option<String>,
+    /// Flags that let everybody in, to be warned of.
+    pub open_doors: Vec<&'static str>,
     /// The registry, if there is one.
     pub etcd: Option<EtcdSettings>,
 }
@@ -144,17 +175,39 @@ impl Config {
             ticket_keys: TicketKeys::default(),
             ticket_key_file: None,
             window: WindowLimits { bytes: 64 << 20, age: 120_000_000 },
+            auth: ClientAuth::Open,
+            token_keys: None,
+            token_warning: Duration::from_secs(60),
             local_pages_only: false,
+            allowed_origins: Vec::new(),
+            auth_cookie: None,
+            open_doors: Vec::new(),
             etcd: None,
         }
     }
 
     fn check(args: &Args, mut problems: Problems) -> Result<Self, ExitOutcome> {
-        problems.open_only("--auth", args.auth.as_deref());
-        problems.open_only("--fleet-auth", args.fleet_auth.as_deref());
         let ws_addr = problems.addr("--ws-addr", &args.ws_addr);
         let grpc_addr = problems.addr("--grpc-addr", &args.grpc_addr);
         let http_addr = problems.addr("--http-addr", &args.http_addr);
+        let auth = problems.how("--auth", args.auth.as_deref(), &["jwt", OPEN]);
+        let fleet_auth = problems.how("--fleet-auth", args.fleet_auth.as_deref(), &[OPEN]);
+        let mut open_doors = Vec::new();
+        for (flag, how, place, addr) in [
+            ("--auth", &auth, "--ws-addr", ws_addr.as_ref()),
+            ("--fleet-auth", &fleet_auth, "--grpc-addr", grpc_addr.as_ref()),
+        ] {
+            problems.open_door(flag, how.as_deref(), &[(place, addr)], args.insecure);
+            open_doors.extend((how.as_deref() == Some(OPEN)).then_some(flag));
+        }
+        let jwt = args.jwt.settings(&mut problems, auth.as_deref() == Some("jwt"), args.insecure);
+        let allowed_origins = origins(&mut problems, args.allowed_origins.as_deref());
+        if args.auth_cookie.is_some() && args.allowed_origins.is_none() {
+            problems.push(
+                "--auth-cookie",
+                "needs --allowed-origins: a browser sends its cookies whatever page asks for the connection",
+            );
+        }
         let etcd = args.etcd.settings(&mut problems, "connect_node");
         let unreachable = grpc_addr.as_ref().is_some_and(Addr::is_unspecified);
         if etcd.is_some() && args.advertise_addr.is_none() && unreachable {
@@ -211,6 +264,14 @@ impl Config {
                 bytes: usize::try_from(window_bytes).unwrap_or(usize::MAX),
                 age: window_age.as_micros() as u64,
             },
+            auth: jwt
+                .as_ref()
+                .map_or(ClientAuth::Open, |settings| ClientAuth::Jwt(Arc::clone(&settings.jwt))),
+            token_keys: jwt.map(|settings| settings.source),
+            token_warning: problems.duration_within("--token-warning", &args.token_warning, second..=day),
+            allowed_origins,
+            auth_cookie: args.auth_cookie.clone(),
+            open_doors,
             etcd,
             ..Self::local()
         };
@@ -257,6 +318,23 @@ impl Config {
             ..Record::default()
         }
     }
+}
+
+/// Origins as browsers send them: scheme, host, and a port that is not the scheme's own.
+fn origins(problems: &mut Problems, given: Option<&str>) -> Vec<String> {
+    let mut origins = Vec::new();
+    for origin in given.iter().flat_map(|given| given.split(',')).map(str::trim) {
+        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        if rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '*', ' '])) {
+            origins.push(origin.to_owned());
+        } else {
+            problems.push(
+                "--allowed-origins",
+                format!("\"{origin}\" is no origin: scheme and host without a path (example: https://app.example.com)"),
+            );
+        }
+    }
+    origins
 }
 
 /// The soft limit of open files, raised to the hard one, less 10 % for everything that is not a client.

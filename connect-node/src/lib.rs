@@ -22,6 +22,7 @@ mod readiness;
 mod run;
 
 mod acks;
+pub mod auth;
 pub mod batch;
 mod clocks;
 mod completeness;

@@ -6,7 +6,7 @@ use metrics::{
 };
 use tracing::warn;
 
-use crate::{acks::Arrived, close::CloseReason, history::HistoryLevels};
+use crate::{acks::Arrived, auth::Refused, close::CloseReason, history::HistoryLevels};
 
 /// Describes all metrics and starts their series at 0.
 pub(crate) fn describe() {
@@ -19,6 +19,16 @@ pub(crate) fn describe() {
         "connect_node_closed_total",
         "Connections ended, by close code; `client` if the client ended it."
     );
+    describe_counter!(
+        "connect_node_tokens_refused_total",
+        "Clients that were refused what they asked for because of their token, by reason."
+    );
+    describe_counter!("connect_node_token_renewals_total", "Tokens that took the place of one before.");
+    describe_counter!(
+        "connect_node_token_key_reads_total",
+        "Times the keys of tokens were read anew, by outcome: ok, or failed and left as they were."
+    );
+    describe_gauge!("connect_node_token_keys", "Keys that tokens may be signed with.");
     describe_counter!("connect_node_upgrades_refused_total", "WebSocket upgrades refused, by reason.");
     describe_counter!("connect_node_delivered_messages_total", "Messages placed in connections.");
     describe_counter!(
@@ -99,6 +109,10 @@ pub(crate) fn describe() {
         "Since when this node has everything, seconds since 1970."
     );
     describe_gauge!("connect_node_connections", "Connections held.");
+    describe_gauge!(
+        "connect_node_shard_connections",
+        "Connections held by each shard; sockets are dealt in turn, so these stay close to each other."
+    );
     describe_gauge!("connect_node_rooms", "Rooms with somebody in them, counted on every shard that has it.");
     describe_gauge!("connect_node_users", "Users connected, counted on every shard that has them.");
     describe_gauge!("connect_node_links", "Links of managers that are up.");
@@ -121,7 +135,13 @@ pub(crate) fn describe() {
             counter!("connect_node_resumes_total", "outcome" => outcome, "reason" => *reason).increment(0);
         }
     }
-    for reason in ["not_ready", "draining", "full"] {
+    for reason in Refused::ALL {
+        counter!("connect_node_tokens_refused_total", "reason" => reason.label()).increment(0);
+    }
+    for outcome in ["ok", "failed"] {
+        counter!("connect_node_token_key_reads_total", "outcome" => outcome).increment(0);
+    }
+    for reason in ["not_ready", "draining", "full", "origin"] {
         counter!("connect_node_upgrades_refused_total", "reason" => reason).increment(0);
     }
     for name in [
@@ -138,6 +158,7 @@ pub(crate) fn describe() {
         "connect_node_lost_messages_total",
         "connect_node_link_pauses_total",
         "connect_node_link_wait_expired_total",
+        "connect_node_token_renewals_total",
     ] {
         counter!(name).increment(0);
     }
@@ -159,6 +180,7 @@ pub(crate) fn describe() {
         "connect_node_complete_since_seconds",
         "connect_node_ready",
         "connect_node_draining",
+        "connect_node_token_keys",
     ] {
         gauge!(name).increment(0.0);
     }
@@ -188,6 +210,21 @@ const RESUMES: [(&str, &[&str]); 4] = [
 /// A client came to resume.
 pub(crate) fn resumed(outcome: &'static str, reason: &'static str) {
     counter!("connect_node_resumes_total", "outcome" => outcome, "reason" => reason).increment(1);
+}
+
+/// A page may not connect.
+pub(crate) fn origin_refused() {
+    counter!("connect_node_upgrades_refused_total", "reason" => "origin").increment(1);
+}
+
+/// A client was refused what it asked for.
+pub(crate) fn token_refused(refused: Refused) {
+    counter!("connect_node_tokens_refused_total", "reason" => refused.label()).increment(1);
+}
+
+/// A client showed a newer token.
+pub(crate) fn token_renewed() {
+    counter!("connect_node_token_renewals_total").increment(1);
 }
 
 /// Exports how much history there is.
@@ -257,6 +294,7 @@ pub struct ShardMetrics {
     slow_closes: Counter,
     replayed: Counter,
     connections: Level,
+    own_connections: Level,
     rooms: Level,
     users: Level,
     outbox_bytes: Level,
@@ -278,8 +316,9 @@ struct Level {
 }
 
 impl Level {
-    fn new(name: &'static str) -> Self {
-        Self { gauge: gauge!(name), last: 0 }
+    fn new(gauge: Gauge) -> Self {
+        gauge.increment(0.0);
+        Self { gauge, last: 0 }
     }
 
     fn set(&mut self, now: usize) {
@@ -290,8 +329,9 @@ impl Level {
     }
 }
 
-impl Default for ShardMetrics {
-    fn default() -> Self {
+impl ShardMetrics {
+    /// The metrics of the shard with this number.
+    pub fn new(shard: usize) -> Self {
         let closed =
             |reason: CloseReason| (reason, counter!("connect_node_closed_total", "code" => reason.label()));
         Self {
@@ -302,16 +342,17 @@ impl Default for ShardMetrics {
             flushes: counter!("connect_node_flushes_total"),
             slow_closes: counter!("connect_node_slow_closes_total"),
             replayed: counter!("connect_node_replayed_messages_total"),
-            connections: Level::new("connect_node_connections"),
-            rooms: Level::new("connect_node_rooms"),
-            users: Level::new("connect_node_users"),
-            outbox_bytes: Level::new("connect_node_outbox_bytes"),
+            connections: Level::new(gauge!("connect_node_connections")),
+            own_connections: Level::new(
+                gauge!("connect_node_shard_connections", "shard" => shard.to_string()),
+            ),
+            rooms: Level::new(gauge!("connect_node_rooms")),
+            users: Level::new(gauge!("connect_node_users")),
+            outbox_bytes: Level::new(gauge!("connect_node_outbox_bytes")),
             turn: Turn::default(),
         }
     }
-}
 
-impl ShardMetrics {
     pub(crate) fn opened(&self) {
         self.opened.increment(1);
     }
@@ -355,6 +396,7 @@ impl ShardMetrics {
 
     pub(crate) fn levels(&mut self, connections: usize, rooms: usize, users: usize, outbox: usize) {
         self.connections.set(connections);
+        self.own_connections.set(connections);
         self.rooms.set(rooms);
         self.users.set(users);
         self.outbox_bytes.set(outbox);

@@ -4,7 +4,7 @@ use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use pushcast_common::{
     clock::now_micros,
-    http_server,
+    http_server, open_doors,
     registry::{Kind, Record, RegisterError, Registration, Registry, Snapshot, State, Taken},
     shutdown::Shutdown,
     telemetry,
@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     acceptor,
+    auth::{self, ClientAuth},
     config::Config,
     drain,
     http_router::{self, Addresses},
@@ -32,6 +33,7 @@ use crate::{
     node_service::NodeService,
     readiness::{self, Admission},
     shard::{
+        doors::UpgradeDoors,
         state::ShardSettings,
         thread::{ShardHandle, ShardParts, ShardThread},
     },
@@ -123,8 +125,14 @@ pub async fn run(
             heartbeat: config.heartbeat.as_millis() as u64,
             outbox_bytes: config.outbox_bytes,
             ticket_keys: config.ticket_keys.clone(),
+            auth: config.auth.clone(),
+            token_warning: config.token_warning.as_millis() as u64,
         },
-        local_pages_only: config.local_pages_only,
+        doors: UpgradeDoors {
+            local_pages_only: config.local_pages_only,
+            allowed_origins: config.allowed_origins.clone(),
+            auth_cookie: config.auth_cookie.clone(),
+        },
         keys: keys.clone(),
         ingest: Arc::clone(&ingest),
         admission: Arc::clone(&admission),
@@ -188,6 +196,10 @@ impl Node {
         if let Some(path) = self.config.ticket_key_file.clone() {
             helpers.spawn(tickets::follow(path, self.config.ticket_keys.clone()));
         }
+        if let (ClientAuth::Jwt(jwt), Some(source)) = (&self.config.auth, &self.config.token_keys) {
+            helpers.spawn(auth::follow(source.clone(), Arc::clone(jwt)));
+        }
+        helpers.spawn(open_doors::keep_warning(self.config.open_doors.clone()));
 
         let result = self.live(&registry, &shutdown).await;
         // Last of all the record: managers count on this node until its sockets are gone.

@@ -4,8 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use futures::{SinkExt as _, StreamExt as _};
 use pushcast_proto::client::v1::{
-    ClientFrame, Connect, Connected, Error, Heartbeat, Join, Leave, Pong, Push, RoomsChanged, ServerFrame,
-    client_frame, server_frame,
+    ClientFrame, Connect, Connected, Error, Heartbeat, Join, Leave, Pong, Push, Renew, RoomsChanged,
+    ServerFrame, client_frame, server_frame,
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
@@ -46,6 +46,8 @@ pub enum Event {
     Ticket(String),
     /// The server changed this connection's rooms.
     Rooms(RoomsChanged),
+    /// The token expires in this time: unless [`Client::renew`] shows a newer one, the node closes with 4502.
+    TokenExpiring(Duration),
     /// A request was refused, or the connection is about to close.
     Error(Error),
     /// The end; comes again at every further call.
@@ -174,6 +176,11 @@ impl Client {
         self.change_rooms(client_frame::Frame::Leave(Leave { rooms: owned(rooms) })).await
     }
 
+    /// Shows a newer token of the same user and app, so that the connection outlives the one before.
+    pub async fn renew(&mut self, token: &str) -> Result<(), RequestError> {
+        self.change_rooms(client_frame::Frame::Renew(Renew { token: token.to_owned() })).await.map(drop)
+    }
+
     async fn change_rooms(&mut self, frame: client_frame::Frame) -> Result<Vec<String>, RequestError> {
         let id = self.request(frame).await;
         timeout(ANSWER_TIMEOUT, self.answer(id)).await.unwrap_or(Err(RequestError::TimedOut))
@@ -280,6 +287,9 @@ impl Client {
             Some(server_frame::Frame::Ok(ok)) => {
                 self.rooms = ok.rooms;
                 None
+            }
+            Some(server_frame::Frame::TokenExpiring(expiring)) => {
+                Some(Event::TokenExpiring(Duration::from_millis(expiring.in_ms.into())))
             }
             Some(server_frame::Frame::Error(error)) => {
                 self.last_error = Some(error.clone());

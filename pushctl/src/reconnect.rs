@@ -58,6 +58,13 @@ impl Reconnect {
         Some(self.after_failure(None))
     }
 
+    /// How long to wait after a node sent a client on that wanted to resume, for the `sent_on`th time in a row: up to
+    /// 1 s, then 2 s, 4 s and so on. The next node may have what this one has not, so it is no failure, and earlier
+    /// failures do not make it later; but the fleet may need a moment to be whole again.
+    pub fn after_move(&self, sent_on: u32) -> Duration {
+        random_up_to(ASKED.saturating_mul(1 << sent_on.saturating_sub(1).min(16)).min(LONGEST))
+    }
+
     /// How long to wait after a try that failed, at least as long as the node asked for.
     pub fn after_failure(&mut self, retry_after: Option<Duration>) -> Duration {
         let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
@@ -99,6 +106,20 @@ mod tests {
                 assert_eq!(policy.failures, 1);
             }
         }
+    }
+
+    #[test]
+    fn being_sent_on_waits_for_no_earlier_failure_and_is_none() {
+        let mut policy = Reconnect::default();
+        for _ in 0..20 {
+            policy.after_failure(None);
+        }
+        for (sent_on, ceiling) in [(1, 1), (2, 2), (3, 4), (9, 20), (u32::MAX, 20)] {
+            let longest = (0..500).map(|_| policy.after_move(sent_on)).max().expect("some");
+            let ceiling = Duration::from_secs(ceiling);
+            assert!(longest <= ceiling && longest >= ceiling.mul_f64(0.9), "{longest:?} of {ceiling:?}");
+        }
+        assert_eq!(policy.failures(), 20);
     }
 
     #[test]

@@ -116,6 +116,7 @@ impl Session {
                     continue;
                 }
                 Event::Rooms(rooms) => SessionEvent::Rooms(rooms),
+                Event::TokenExpiring(left) => SessionEvent::TokenExpiring(left),
                 Event::Error(error) => SessionEvent::Error(error),
                 Event::Closed(closed) => return self.interrupted(closed),
             });
@@ -130,6 +131,15 @@ impl Session {
     /// Leaves rooms, all or none; answers with all rooms now.
     pub async fn leave(&mut self, rooms: &[&str]) -> Result<Vec<String>, RequestError> {
         self.client()?.leave(rooms).await
+    }
+
+    /// Shows a newer token of the same user and app. Later connections are made with it, also if there is none now.
+    pub async fn renew(&mut self, token: &str) -> Result<(), RequestError> {
+        if let Link::Up(client) = &mut self.link {
+            client.renew(token).await?;
+        }
+        token.clone_into(&mut self.options.token);
+        Ok(())
     }
 
     fn client(&mut self) -> Result<&mut Client, RequestError> {
@@ -188,8 +198,10 @@ impl Session {
             ConnectError::Closed { closed, .. } => {
                 if self.resuming && closed.code == Some(MOVED) {
                     self.attempt = self.attempt.saturating_add(1);
+                    Some(self.reconnect.after_move(self.attempt))
+                } else {
+                    self.reconnect.after_close(closed.code)
                 }
-                self.reconnect.after_close(closed.code)
             }
             // What one node asks for says nothing about another.
             ConnectError::Refused { retry_after, .. } if self.nodes.is_alone() => {

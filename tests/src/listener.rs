@@ -46,7 +46,11 @@ impl Listener {
             match self.client.next().await {
                 Event::Push(push) => return Ok(push),
                 Event::Closed(closed) => return Err(closed),
-                Event::Heartbeat(_) | Event::Ticket(_) | Event::Rooms(_) | Event::Error(_) => {}
+                Event::Heartbeat(_)
+                | Event::Ticket(_)
+                | Event::Rooms(_)
+                | Event::TokenExpiring(_)
+                | Event::Error(_) => {}
             }
         }
     }

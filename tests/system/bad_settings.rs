@@ -18,7 +18,7 @@ async fn start(binary: &str, arguments: &[&str], variables: &[(&str, &str)]) -> 
 
 #[tokio::test]
 async fn all_mistakes_are_reported_together() {
-    let cases: [(&str, &[&str], &[&str]); 4] = [
+    let cases: [(&'static str, &'static [&'static str], &'static [&'static str]); 4] = [
         (
             "push-manager",
             &[
@@ -60,17 +60,54 @@ async fn all_mistakes_are_reported_together() {
         ),
         (
             "connect-node",
-            &["--auth", "jwt", "--fleet-auth", "mtls", "--etcd-endpoints", "localhost:x"],
+            &["--auth", "basic", "--fleet-auth", "mtls", "--etcd-endpoints", "localhost:x"],
             &["--auth", "--fleet-auth", "--etcd-endpoints"],
         ),
     ];
-    for (binary, arguments, complaints) in cases {
+    for (binary, arguments, complaints) in cases.into_iter().chain(doors()) {
         let ended = start(binary, arguments, &[]).await;
         assert_eq!(ended.code, Some(64), "{binary} {arguments:?}: {}", ended.stderr);
         for complaint in complaints {
             assert!(ended.stderr.contains(complaint), "{complaint} is missing: {}", ended.stderr);
         }
     }
+}
+
+/// What is wrong about who is let in.
+fn doors() -> [(&'static str, &'static [&'static str], &'static [&'static str]); 6] {
+    [
+        // Open to everybody at an address that everybody reaches.
+        (
+            "push-manager",
+            &["--api-auth", "none", "--fleet-auth", "none", "--nodes", "127.0.0.1:1"],
+            &["--grpc-addr 0.0.0.0:9000", "--http-addr 0.0.0.0:9001", "--insecure"],
+        ),
+        (
+            "connect-node",
+            &["--auth", "none", "--fleet-auth", "none"],
+            &["--ws-addr 0.0.0.0:8000", "--grpc-addr 0.0.0.0:8001", "127.0.0.1:8000", "--insecure"],
+        ),
+        ("connect-node", &["--auth", "jwt", "--fleet-auth", "none"], &["--jwt-keys: --auth jwt needs"]),
+        (
+            "connect-node",
+            &["--auth", "jwt", "--fleet-auth", "none", "--jwt-keys", "/no/such/file", "--auth-cookie", "c"],
+            &["/no/such/file\": cannot be read", "--auth-cookie: needs --allowed-origins"],
+        ),
+        (
+            "connect-node",
+            &["--auth", "jwt", "--fleet-auth", "none", "--jwt-keys", "http://keys.example/jwks"],
+            &["plain http", "--insecure"],
+        ),
+        (
+            "connect-node",
+            &["--auth", "none", "--insecure", "--jwt-issuer", "x", "--allowed-origins", "app.example/x"],
+            &[
+                "--jwt-issuer: is of use only with --auth jwt",
+                "\"app.example/x\" is no origin",
+                "--fleet-auth",
+            ],
+        ),
+    ]
 }
 
 #[tokio::test]
@@ -105,6 +142,8 @@ async fn help_shows_every_setting_with_its_variable_and_default() {
                 "--etcd-lease",
                 "--fleet-auth",
                 "--api-auth",
+                "--api-keys-file",
+                "PUSH_MANAGER_API_KEYS_FILE",
                 "--nodes",
                 "--max-deadline",
                 "--max-content",
@@ -138,6 +177,14 @@ async fn help_shows_every_setting_with_its_variable_and_default() {
                 "--zone",
                 "--shards",
                 "--auth",
+                "--jwt-keys",
+                "--jwt-issuer",
+                "--jwt-audience",
+                "--jwt-leeway",
+                "--token-warning",
+                "--auth-cookie",
+                "--allowed-origins",
+                "--insecure",
                 "--link-wait",
                 "--drain-spread",
                 "--outbox-bytes",

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
 
+mod api_keys;
 mod bad_clients;
 mod bad_records;
 mod bad_requests;
@@ -25,3 +26,4 @@ mod scene;
 mod slow_client;
 mod steady_load;
 mod strangers;
+mod tokens;

@@ -50,6 +50,7 @@ async fn every_series_of_the_contract_is_there_from_the_start() {
         "push_manager_links",
         "push_manager_log_head",
         "push_manager_known_nodes",
+        "push_manager_refused_calls_total",
         "push_manager_build_info",
     ] {
         assert!(manager.has(name, &[]), "{name} is missing in\n{}", manager.text);
@@ -63,7 +64,12 @@ async fn every_series_of_the_contract_is_there_from_the_start() {
         "connect_node_closed_total",
         "connect_node_links",
         "connect_node_outbox_bytes",
+        "connect_node_shard_connections",
+        "connect_node_tokens_refused_total",
         "connect_node_build_info",
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_open_fds",
     ] {
         assert!(node.has(name, &[]), "{name} is missing in\n{}", node.text);
     }
@@ -101,6 +107,25 @@ async fn gauges_follow_what_is_there() {
     assert_eq!(manager.sum("push_manager_links", &[("state", "linked")]), 1.0, "{}", manager.text);
     fleet.pusher().push(Push::to_room("r", "x"), None).await.unwrap();
     assert_eq!(fleet.managers[0].metrics().await.sum("push_manager_log_head", &[]), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_are_dealt_to_all_shards() {
+    let fleet = Fleet::of(Plan { nodes: 1, node_flags: &[("--shards", "4")], ..Plan::default() }).await;
+    let node = &fleet.nodes[0];
+    let mut listeners = Vec::new();
+    for user in 0..40 {
+        listeners.push(node.listen(&format!("u{user}"), &[]).await);
+    }
+    eventually("every shard has about as many as the others", WITHIN, async || {
+        let metrics = node.metrics().await;
+        let of = |shard| metrics.sum("connect_node_shard_connections", &[("shard", shard)]);
+        let held = ["0", "1", "2", "3"].map(of);
+        // Scrapes and probes of the same port take a turn as well.
+        check(held.iter().all(|held| (8.0..=12.0).contains(held)), || format!("{held:?}"))
+    })
+    .await;
+    assert_eq!(node.metrics().await.sum("connect_node_shard_connections", &[]), 40.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

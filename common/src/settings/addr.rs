@@ -27,6 +27,12 @@ impl Addr {
     pub fn is_unspecified(&self) -> bool {
         self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
     }
+
+    /// Whether only this machine reaches it. A name other than `localhost` may be any machine's.
+    pub fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
 }
 
 impl fmt::Display for Addr {

@@ -18,7 +18,7 @@ use std::{
 pub use addr::{Addr, BindError, bind};
 pub use etcd_args::EtcdArgs;
 pub use parse::{parse, parse_with};
-pub use problems::{Problem, Problems};
+pub use problems::{OPEN, Problem, Problems};
 
 /// Exit code for a wrong command line (EX_USAGE of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;

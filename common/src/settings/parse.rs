@@ -310,7 +310,7 @@ mod tests {
     fn what_was_right_on_a_wrong_line_is_still_checked() {
         let (args, mut problems) = run("--unknown --grpc-addr foo --auth", &[]).unwrap();
         problems.addr("--grpc-addr", &args.grpc_addr);
-        problems.open_only("--auth", args.auth.as_deref());
+        problems.how("--auth", args.auth.as_deref(), &["none"]);
         let text = problems.check().unwrap_err().text;
         assert!(text.contains("--unknown: no such flag"), "{text}");
         assert!(text.contains("--grpc-addr: \"foo\" is not host:port (example: 127.0.0.1:9000)"), "{text}");

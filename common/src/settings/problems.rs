@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, fmt, fs, ops::RangeInclusive, path::Path, time:
 
 use super::{Addr, EXIT_USAGE, ExitOutcome, size::parse_size};
 
+/// The way in which a door stands open to everybody.
+pub const OPEN: &str = "none";
+
 /// One mistake: which setting, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -129,18 +132,39 @@ impl Problems {
         self.push(flag, message);
     }
 
-    /// `--auth` and its like: they have no default, and `none` is the only value yet.
-    pub fn open_only(&mut self, flag: &str, value: Option<&str>) {
+    /// `--auth` and its like, which have no default: one of the ways `known`; `None` is a mistake, recorded.
+    pub fn how(&mut self, flag: &str, value: Option<&str>, known: &[&str]) -> Option<String> {
+        let choices = known.join(", ");
         match value {
-            Some("none") => {}
-            Some(other) => self.push(
-                flag,
-                format!("\"{other}\" is not known; the only value yet is none (open to everybody)"),
-            ),
+            Some(value) if known.contains(&value) => return Some(value.to_owned()),
+            Some(other) => self.push(flag, format!("\"{other}\" is not known; choose one of: {choices}")),
             None => self.push(
                 flag,
-                format!("must be given, it has no default; the only value yet is none (open to everybody): {flag} none"),
+                format!(
+                    "must be given, it has no default; choose one of: {choices} (none lets everybody in)"
+                ),
             ),
+        }
+        None
+    }
+
+    /// A door with `none` at an address that other machines reach is a mistake, unless `--insecure` says that it is
+    /// meant. `at` are the addresses of the door, each with its flag.
+    pub fn open_door(&mut self, flag: &str, how: Option<&str>, at: &[(&str, Option<&Addr>)], insecure: bool) {
+        if insecure || how != Some(OPEN) {
+            return;
+        }
+        for (place, addr) in at.iter().filter_map(|(place, addr)| Some((place, (*addr)?))) {
+            if !addr.is_loopback() {
+                self.push(
+                    flag,
+                    format!(
+                        "\"{OPEN}\" lets everybody in, and {place} {addr} is not this machine's alone: give another \
+                         way, a loopback address such as 127.0.0.1:{}, or --insecure if this is meant",
+                        addr.port
+                    ),
+                );
+            }
         }
     }
 
@@ -207,21 +231,38 @@ mod tests {
         for (got, want) in cases {
             assert_eq!(got, want);
         }
-        assert!(message(|p| p.open_only("--auth", None)).contains("--auth none"));
-        assert!(message(|p| p.open_only("--auth", Some("jwt"))).contains("\"jwt\" is not known"));
+        let ways = ["jwt", "none"];
+        assert!(message(|p| _ = p.how("--auth", None, &ways)).contains("choose one of: jwt, none"));
+        assert!(message(|p| _ = p.how("--auth", Some("basic"), &ways)).contains("\"basic\" is not known"));
         assert!(message(|p| _ = p.file("--f", "/no/such/file")).contains("cannot read \"/no/such/file\""));
     }
 
     #[test]
     fn good_values_leave_no_trace() {
         let mut problems = Problems::default();
-        problems.open_only("--auth", Some("none"));
+        assert_eq!(problems.how("--auth", Some("none"), &["jwt", "none"]).as_deref(), Some("none"));
         assert_eq!(problems.duration("--d", "1m 30s"), Duration::from_secs(90));
         assert_eq!(problems.size("--s", "1GiB"), 1 << 30);
         assert_eq!(problems.number("--n", "8", 1..=64), 8);
         let addrs = problems.addrs("--nodes", "a:1, b:2,,");
         assert_eq!(addrs.iter().map(Addr::to_string).collect::<Vec<_>>(), ["a:1", "b:2"]);
         assert_eq!(problems.check(), Ok(()));
+    }
+
+    #[test]
+    fn an_open_door_is_for_this_machine_unless_it_is_meant() {
+        let opens = |how: &str, at: &str, insecure: bool| {
+            let addr = at.parse().ok();
+            message(|p| p.open_door("--auth", Some(how), &[("--ws-addr", addr.as_ref())], insecure))
+        };
+        for at in ["0.0.0.0:8000", "[::]:8000", "10.0.0.7:8000", "example.com:8000"] {
+            assert!(opens("none", at, false).contains("--insecure"), "{at}");
+            assert_eq!(opens("none", at, true), "", "{at}");
+            assert_eq!(opens("jwt", at, false), "", "{at}");
+        }
+        for at in ["127.0.0.1:8000", "127.9.9.9:0", "[::1]:8000", "localhost:8000"] {
+            assert_eq!(opens("none", at, false), "", "{at}");
+        }
     }
 
     #[test]

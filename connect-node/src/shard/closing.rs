@@ -1,8 +1,11 @@
 //! How connections end: politely with a Close and time for the peer to answer, or at once.
 
+use pushcast_proto::client::v1::ServerFrame;
+
 use super::{
     connection::Phase,
     frames::{encode, encode_close},
+    session::error_frame,
     slab::SlabKey,
     state::{Now, Shard},
     transport::Transport,
@@ -28,14 +31,18 @@ impl<T: Transport> Shard<T> {
         self.end(key, reason, text, now);
     }
 
-    /// Tells the client what was wrong and closes.
+    /// Tells the client what was wrong with its request and closes.
     pub(super) fn refuse(&mut self, key: SlabKey, id: u32, code: &str, message: &str, now: Now) {
+        self.refuse_as(CloseReason::BadRequest, key, &error_frame(id, code, message), now);
+    }
+
+    /// Sends an error and closes.
+    pub(super) fn refuse_as(&mut self, reason: CloseReason, key: SlabKey, error: &ServerFrame, now: Now) {
         if let Some(connection) = self.connections.get_mut(key) {
-            let error = super::session::error_frame(id, code, message);
-            let bytes = encode(connection.format, &error);
+            let bytes = encode(connection.format, error);
             self.send(key.index, &bytes, now);
         }
-        self.end(key, CloseReason::BadRequest, CloseReason::BadRequest.text(), now);
+        self.end(key, reason, reason.text(), now);
     }
 
     /// Closes a connection that takes too little: the frame begun is finished, the rest is dropped; the

@@ -9,7 +9,7 @@ use super::{
     outbox::Outbox,
     replay::Replay,
 };
-use crate::{close::CloseReason, floor::Floor, readiness::Permit};
+use crate::{auth::AllowedRooms, close::CloseReason, floor::Floor, readiness::Permit};
 
 /// Largest client frame and message: room for a join of a thousand rooms, and no more, since tungstenite's
 /// input buffer never shrinks below the largest frame received.
@@ -102,6 +102,21 @@ pub(super) struct Extras {
     /// Rooms it left lately, and when: an older control does not put it back.
     pub(super) left: Vec<(String, u64)>,
     pub(super) claim: Option<Claimed>,
+    /// What its token allows, if tokens are asked for.
+    pub(super) grant: Option<Grant>,
+    /// A token that came with the upgrade, until the connect frame comes.
+    pub(super) token: String,
+}
+
+/// What a connection's token allows it.
+#[derive(Debug)]
+pub(super) struct Grant {
+    /// Rooms it may enter by itself.
+    pub(super) rooms: AllowedRooms,
+    /// When the connection ends without a newer token, microseconds since 1970.
+    pub(super) ends_at: u64,
+    /// It was told that this is near.
+    pub(super) warned: bool,
 }
 
 /// What is known of the claims of a connection's generation.
@@ -210,6 +225,12 @@ impl<T> Connection<T> {
     /// When it left a room lately, microseconds since 1970.
     pub(super) fn left_at(&self, room: &str) -> Option<u64> {
         self.extras.as_ref()?.left.iter().find(|(of, _)| of == room).map(|(_, at)| *at)
+    }
+
+    /// Whether it may enter a room by itself.
+    pub(super) fn may_enter(&self, room: &str) -> bool {
+        let grant = self.extras.as_ref().and_then(|extras| extras.grant.as_ref());
+        grant.is_none_or(|grant| grant.rooms.allows(room))
     }
 
     pub(super) fn is_closing(&self) -> bool {

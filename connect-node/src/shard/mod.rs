@@ -1,10 +1,10 @@
 //! One shard: a thread with its own event loop, its own connections and its own tables.
 //!
-//! In reading order: [`thread`] runs the event loop; `upgrade` turns a socket into a WebSocket; `task` is a
-//! connection's own task; [`state`] is what the shard owns; `reading` and `session` take what clients say;
-//! `resume` takes a client back and `replay` gives it what it missed; `delivery` places what the inbox holds,
-//! `control` obeys what is a control in it; `tickets` issues tickets; `sweep` does what time demands; `closing` ends
-//! connections.
+//! In reading order: [`thread`] runs the event loop; `upgrade` turns a socket into a WebSocket, if `doors` lets it;
+//! `task` is a connection's own task; [`state`] is what the shard owns; `reading`, `session` and `membership` take what
+//! clients say, `token` looks at what they may; `resume` takes a client back and `replay` gives it what it missed;
+//! `delivery` places what the inbox holds, `control` obeys what is a control in it; `tickets` issues tickets; `sweep`
+//! does what time demands; `closing` ends connections.
 
 pub mod connection;
 pub mod frames;
@@ -18,6 +18,8 @@ pub mod transport;
 mod closing;
 mod control;
 mod delivery;
+pub(crate) mod doors;
+mod membership;
 mod reading;
 mod replay;
 mod resume;
@@ -25,5 +27,6 @@ mod session;
 mod sweep;
 mod task;
 mod tickets;
+mod token;
 mod upgrade;
 mod wheel;

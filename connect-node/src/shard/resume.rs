@@ -10,8 +10,8 @@ use pushcast_proto::{
 };
 
 use super::{
+    membership::MAX_ROOMS,
     replay::Entered,
-    session::MAX_ROOMS,
     state::{Now, Shard},
     transport::Transport,
 };

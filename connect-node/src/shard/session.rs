@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use prost::Message as _;
 use pushcast_common::id::{check_app, check_id};
 use pushcast_proto::client::v1::{
-    ClientFrame, Connect, Connected, Error, Heartbeat, Ok as Done, ServerFrame, client_frame::Frame,
-    server_frame,
+    ClientFrame, Connect, Connected, Error, Heartbeat, ServerFrame, client_frame::Frame, server_frame,
 };
 
 use super::{
     connection::{Phase, Way},
     control::MOST_LEFT,
     frames::{Format, encode},
+    membership::{MAX_ROOMS, too_many_rooms},
     resume::{Entering, MOVES, Returning},
     slab::SlabKey,
     state::{Now, Shard},
@@ -25,16 +25,12 @@ use crate::{close::CloseReason, metrics, position::wire_position};
 const FLOOR_MILLIS: u64 = 120_000;
 
 /// gRPC code names in lower case, as clients see them.
-mod code {
-    pub(super) const INVALID_ARGUMENT: &str = "invalid_argument";
-    pub(super) const FAILED_PRECONDITION: &str = "failed_precondition";
-    pub(super) const RESOURCE_EXHAUSTED: &str = "resource_exhausted";
-    pub(super) const UNIMPLEMENTED: &str = "unimplemented";
+pub(super) mod code {
+    pub(in crate::shard) const INVALID_ARGUMENT: &str = "invalid_argument";
+    pub(in crate::shard) const FAILED_PRECONDITION: &str = "failed_precondition";
+    pub(in crate::shard) const RESOURCE_EXHAUSTED: &str = "resource_exhausted";
+    pub(in crate::shard) const UNIMPLEMENTED: &str = "unimplemented";
 }
-
-/// Rooms one connection may be in. Leaving costs a look through the rooms of whoever takes the place, so that a
-/// client in 50,000 rooms would stall its shard for half a second (measured); 1,000 cost 0.3 ms.
-pub(super) const MAX_ROOMS: usize = 1000;
 
 impl<T: Transport> Shard<T> {
     pub(super) fn on_text(&mut self, key: SlabKey, text: &str, now: Now) {
@@ -87,15 +83,24 @@ impl<T: Transport> Shard<T> {
             }
             (Phase::Open, Some(Frame::Join(join))) => self.on_join(key, id, &join.rooms, now),
             (Phase::Open, Some(Frame::Leave(leave))) => self.on_leave(key, id, &leave.rooms, now),
+            (Phase::Open, Some(Frame::Renew(renew))) => self.on_renew(key, id, &renew.token, now),
             (Phase::Open, Some(Frame::Pong(_))) | (Phase::Closing { .. }, _) => {}
             (Phase::Open, None) => {
-                let message = "the frame holds none of connect, join, leave, pong";
+                let message = "the frame holds none of connect, join, leave, pong, renew";
                 self.answer_error(key, id, code::UNIMPLEMENTED, message, now);
             }
         }
     }
 
     fn on_connect(&mut self, key: SlabKey, id: u32, connect: &Connect, now: Now) {
+        let connect = match self.authenticated(key, connect, now) {
+            Ok(connect) => connect,
+            Err(refused) => {
+                self.unauthorized(key, id, refused, now);
+                return;
+            }
+        };
+        let connect = connect.as_ref();
         let Some(connection) = self.connections.get_mut(key) else { return };
         let wire_id = connection.wire_id();
         let returning = connect.resume.as_ref().map(|resume| self.returning(connect, resume, now));
@@ -250,7 +255,8 @@ impl<T: Transport> Shard<T> {
             connection.login_at = now.micros;
         }
         self.by_id.insert(connection.id, key.index);
-        self.check_at(key, now.millis + self.settings.heartbeat);
+        let heartbeat = now.millis + self.settings.heartbeat;
+        self.check_at(key, self.token_due(key, now).map_or(heartbeat, |token| token.min(heartbeat)));
     }
 
     /// Says that the connection stands, and where it starts; its ticket comes in the same write.
@@ -280,84 +286,19 @@ impl<T: Transport> Shard<T> {
         self.send(key.index, &bytes, now);
     }
 
-    fn on_join(&mut self, key: SlabKey, id: u32, rooms: &[String], now: Now) {
-        let rooms: BTreeSet<&str> = rooms.iter().map(String::as_str).collect();
-        if let Err(message) = check_rooms(&rooms) {
-            self.answer_error(key, id, code::INVALID_ARGUMENT, &message, now);
-            return;
-        }
-        let Some((app, _)) = self.tables.identity(key.index) else { return };
-        let entered = rooms.iter().filter(|room| !self.tables.is_in(key.index, room)).count();
-        if self.tables.rooms_len(key.index) + entered > MAX_ROOMS {
-            self.answer_error(key, id, code::RESOURCE_EXHAUSTED, &too_many_rooms(), now);
-            return;
-        }
-        let wanted = self.tables.keys_to_join(app, rooms.iter().copied());
-        self.subscribe(&wanted, now);
-        if self.tables.identity(key.index).is_none() {
-            // Placing what came before closed this very connection as a slow one.
-            self.inbox.unsubscribe(&wanted);
-            return;
-        }
-        if self.is_held(key) {
-            // There was a hole in what came before.
-            self.inbox.unsubscribe(&wanted);
-            self.close(key, CloseReason::Moved, now);
-            return;
-        }
-        let arrival = self.taken.arrival;
-        for (room, interest) in rooms.into_iter().zip(wanted) {
-            // Later than any decision about it that this connection knows of.
-            let left_at = self.connections.get_mut(key).and_then(|connection| connection.left_at(room));
-            let since = now.micros.max(left_at.unwrap_or(0)).saturating_add(1);
-            if self.tables.join(key.index, room, since) {
-                self.entered(key, room, arrival, None);
-            } else {
-                self.inbox.unsubscribe(&[interest]);
-            }
-        }
-        self.answer_rooms(key, id, now);
-    }
-
     /// Whether it is older than a hole.
     pub(super) fn is_held(&mut self, key: SlabKey) -> bool {
         self.connections.get_mut(key).is_some_and(|connection| connection.special.is(Way::Held))
     }
 
-    fn on_leave(&mut self, key: SlabKey, id: u32, rooms: &[String], now: Now) {
-        let rooms: BTreeSet<&str> = rooms.iter().map(String::as_str).collect();
-        if let Err(message) = check_rooms(&rooms) {
-            self.answer_error(key, id, code::INVALID_ARGUMENT, &message, now);
-            return;
-        }
-        for room in rooms {
-            let since = self.tables.in_since(key.index, room).unwrap_or(0);
-            if let Some(gone) = self.tables.leave(key.index, room) {
-                self.inbox.unsubscribe(&[gone]);
-            }
-            self.note_left(key, room, now.micros.max(since).saturating_add(1), now);
-        }
-        self.answer_rooms(key, id, now);
-    }
-
     /// Adds interest, and places what came before it, so that whoever enters now gets what comes after.
-    fn subscribe(&mut self, keys: &[crate::key::Key], now: Now) {
+    pub(super) fn subscribe(&mut self, keys: &[crate::key::Key], now: Now) {
         let inbox = std::sync::Arc::clone(&self.inbox);
         inbox.subscribe(keys, &mut self.taken);
         self.place_taken(now);
     }
 
-    fn answer_rooms(&mut self, key: SlabKey, id: u32, now: Now) {
-        let Some(format) = self.format(key) else { return };
-        let rooms = self.tables.rooms_of(key.index).into_iter().map(str::to_owned).collect();
-        // The ticket says what the answer says, and comes first: whoever has the answer has the ticket.
-        let mut bytes = self.ticket_frame(key, now).unwrap_or_default();
-        let frame = server_frame::Frame::Ok(Done { rooms });
-        bytes.extend_from_slice(&encode(format, &ServerFrame { id, frame: Some(frame) }));
-        self.send(key.index, &bytes, now);
-    }
-
-    fn answer_error(&mut self, key: SlabKey, id: u32, code: &str, message: &str, now: Now) {
+    pub(super) fn answer_error(&mut self, key: SlabKey, id: u32, code: &str, message: &str, now: Now) {
         if let Some(frame) = error_frame(id, code, message).frame {
             self.answer(key, id, frame, now);
         }
@@ -373,7 +314,7 @@ impl<T: Transport> Shard<T> {
         self.refuse(key, 0, code::INVALID_ARGUMENT, message, now);
     }
 
-    fn format(&mut self, key: SlabKey) -> Option<Format> {
+    pub(super) fn format(&mut self, key: SlabKey) -> Option<Format> {
         Some(self.connections.get_mut(key)?.format)
     }
 
@@ -394,16 +335,5 @@ pub(super) fn error_frame(id: u32, code: &str, message: &str) -> ServerFrame {
 fn check_connect(app: &str, user: &str, rooms: &BTreeSet<&str>) -> Result<(), String> {
     check_app(app).map_err(|error| error.to_string())?;
     check_id("user_id", user).map_err(|error| error.to_string())?;
-    rooms.iter().try_for_each(|room| check_id("rooms", room).map_err(|error| error.to_string()))
-}
-
-fn too_many_rooms() -> String {
-    format!("rooms: a connection may be in {MAX_ROOMS} at most")
-}
-
-fn check_rooms(rooms: &BTreeSet<&str>) -> Result<(), String> {
-    if rooms.is_empty() {
-        return Err("rooms: name at least one room".to_owned());
-    }
     rooms.iter().try_for_each(|room| check_id("rooms", room).map_err(|error| error.to_string()))
 }

@@ -20,6 +20,7 @@ use super::{
     wheel::Wheel,
 };
 use crate::{
+    auth::ClientAuth,
     inbox::{Inbox, Taken},
     ingest::Ingest,
     key::Keys,
@@ -42,6 +43,10 @@ pub struct ShardSettings {
     pub outbox_bytes: usize,
     /// What tickets are signed with.
     pub ticket_keys: TicketKeys,
+    /// How clients prove who they are.
+    pub auth: ClientAuth,
+    /// How long before its token expires a client is told, milliseconds.
+    pub token_warning: u64,
 }
 
 /// A moment, by both clocks.

@@ -110,7 +110,8 @@ impl<T: Transport> Shard<T> {
         }
         self.check_heartbeat(key, now);
         self.renew_ticket(key, now);
-        self.schedule(key);
+        self.check_token(key, now);
+        self.schedule(key, now);
     }
 
     /// Closes a connection whose client is silent or takes nothing.
@@ -182,15 +183,16 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    fn schedule(&mut self, key: SlabKey) {
+    fn schedule(&mut self, key: SlabKey, now: Now) {
         let (heartbeat, judge_after) = (self.settings.heartbeat, self.judge_after);
+        let token = self.token_due(key, now).unwrap_or(u64::MAX);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let mut next = match connection.phase {
             Phase::New => connection.opened + CONNECT_TIMEOUT_MILLIS,
             Phase::Open => {
                 let silent = (connection.last_seen + 2 * heartbeat).max(judge_after);
                 let ticket = connection.ticket_at + RENEW_MILLIS;
-                (connection.last_heartbeat + heartbeat).min(silent).min(ticket)
+                (connection.last_heartbeat + heartbeat).min(silent).min(ticket).min(token)
             }
             Phase::Closing { until, .. } => until,
         };

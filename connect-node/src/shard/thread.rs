@@ -29,6 +29,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    doors::UpgradeDoors,
     state::{Now, Shard, ShardSettings},
     upgrade,
     wheel::TICK_MILLIS,
@@ -79,7 +80,7 @@ pub(crate) struct ShardThread {
 #[derive(Clone)]
 pub(crate) struct ShardParts {
     pub(crate) settings: ShardSettings,
-    pub(crate) local_pages_only: bool,
+    pub(crate) doors: UpgradeDoors,
     pub(crate) keys: Keys,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) admission: Arc<Admission>,
@@ -91,8 +92,8 @@ pub(crate) struct ShardParts {
 /// What a shard's tasks share.
 pub(super) struct Core {
     pub(super) shard: RefCell<Shard<TcpStream>>,
-    /// Upgrades are refused to foreign pages.
-    pub(super) local_pages_only: bool,
+    /// Which upgrades are let through.
+    pub(super) doors: UpgradeDoors,
     pub(super) clock: Clock,
     pub(super) router: Router,
     pub(super) admission: Arc<Admission>,
@@ -173,7 +174,7 @@ impl ShardThread {
         let (started, starts) = sync_channel::<io::Result<Handle>>(1);
         let thread = thread::Builder::new()
             .name(format!("shard-{index}"))
-            .spawn(move || run_thread(parts, inbox, wake, inbound, &started))?;
+            .spawn(move || run_thread(index, parts, inbox, wake, inbound, &started))?;
         let runtime =
             starts.recv().map_err(|_| io::Error::other("the shard's thread ended at its start"))??;
         Ok(Self { handle: ShardHandle { commands, runtime }, thread })
@@ -186,6 +187,7 @@ impl ShardThread {
 }
 
 fn run_thread(
+    index: usize,
     parts: ShardParts,
     inbox: Arc<Inbox>,
     wake: Arc<Notify>,
@@ -202,10 +204,10 @@ fn run_thread(
     if started.send(Ok(runtime.handle().clone())).is_err() {
         return;
     }
-    let shard = Shard::new(parts.settings, parts.keys, parts.ingest, inbox, ShardMetrics::default());
+    let shard = Shard::new(parts.settings, parts.keys, parts.ingest, inbox, ShardMetrics::new(index));
     let core = Rc::new(Core {
         shard: RefCell::new(shard),
-        local_pages_only: parts.local_pages_only,
+        doors: parts.doors,
         clock: Clock(Instant::now()),
         router: parts.router,
         admission: parts.admission,

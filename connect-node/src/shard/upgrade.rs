@@ -9,7 +9,6 @@ use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pushcast_common::local_page::is_local;
 use pushcast_proto::client::v1::Connect;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
@@ -21,7 +20,10 @@ use super::{
     task::ConnectionTask,
     thread::Core,
 };
-use crate::readiness::{Permit, Refusal};
+use crate::{
+    metrics,
+    readiness::{Permit, Refusal},
+};
 
 /// How long a client may take to send its request head; afterwards 1,000 half requests cost nothing.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,6 +40,8 @@ struct Upgrade {
     format: Format,
     /// The connect frame, if it came in the URL.
     connect: Option<Result<Connect, String>>,
+    /// The token that came in a header; empty if none did.
+    token: String,
 }
 
 /// Serves HTTP on a socket until it becomes a WebSocket, and then hands it to the shard.
@@ -71,6 +75,9 @@ pub(super) async fn serve(core: Rc<Core>, socket: TcpStream, permit: Permit) {
         let mut shard = core.shard.borrow_mut();
         let now = core.clock.now();
         let key = shard.open(Connection::new(socket, upgrade.format, now.millis).with_permit(permit));
+        if !upgrade.token.is_empty() {
+            shard.bring_token(key, upgrade.token);
+        }
         if let Some(connect) = upgrade.connect {
             shard.on_url(key, connect, now);
         }
@@ -109,9 +116,10 @@ fn upgrade(
     core: &Core,
     request: &Request<Incoming>,
 ) -> Result<(Response<Body>, Upgrade), Box<Response<Body>>> {
-    if core.local_pages_only && !is_local(request.headers()) {
-        return Err(Box::new(plain(StatusCode::FORBIDDEN, "this node is for its own machine alone")));
-    }
+    let token = core.doors.pass(request.headers()).map_err(|not_allowed| {
+        metrics::origin_refused();
+        Box::new(plain(StatusCode::FORBIDDEN, &not_allowed.to_string()))
+    })?;
     core.admission.admit().map_err(|refusal| Box::new(refuse(refusal)))?;
     let format = subprotocol(request).map_err(|message| Box::new(bad_request(&message)))?;
     let mut response = create_response_with_body(request, Body::empty)
@@ -121,7 +129,7 @@ fn upgrade(
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
     let connect = connect_in_url(request.uri().query().unwrap_or_default());
-    Ok((response, Upgrade { format: format.unwrap_or(Format::Json), connect }))
+    Ok((response, Upgrade { format: format.unwrap_or(Format::Json), connect, token }))
 }
 
 /// The first known subprotocol among those offered; `None` if none was offered.

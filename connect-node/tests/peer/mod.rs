@@ -7,6 +7,7 @@ use std::{cell::RefCell, collections::VecDeque, io, rc::Rc, sync::Arc, task::Wak
 use bytes::Bytes;
 use connect_node::{
     ShardMetrics,
+    auth::ClientAuth,
     batch::Batch,
     inbox::Inbox,
     ingest::{Ingest, IngestSettings, Owner},
@@ -164,6 +165,11 @@ impl Node {
 
     /// A node that takes clients, with one manager linked and filled from its first message.
     pub(crate) fn with(settings: IngestSettings, ticket_keys: TicketKeys) -> Self {
+        Self::with_auth(settings, ticket_keys, ClientAuth::Open)
+    }
+
+    /// The same, where clients prove who they are.
+    pub(crate) fn with_auth(settings: IngestSettings, ticket_keys: TicketKeys, auth: ClientAuth) -> Self {
         let keys = Keys::default();
         let inbox = Arc::new(Inbox::default());
         let wakes = vec![Arc::new(Notify::new())];
@@ -173,8 +179,10 @@ impl Node {
             heartbeat: HEARTBEAT,
             outbox_bytes: OUTBOX_BYTES,
             ticket_keys,
+            auth,
+            token_warning: 60_000,
         };
-        let shard = Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::default());
+        let shard = Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::new(0));
         let hello = Hello { manager_id: MANAGER, ..Hello::default() };
         let owner = ingest.take_over(&hello, EPOCH).owner;
         let fill = Fill { first_seq: 1, ..Fill::default() };

@@ -1,11 +1,15 @@
 //! What can be said on the command line.
 
-use std::{ffi::OsString, time::Duration};
+use std::{env, ffi::OsString, fs, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use pushctl::{api_key::ApiKey, push::PushClient};
 
-use super::{bench::BenchArguments, dev::DevArguments, examples, style};
+use super::{bench::BenchArguments, dev::DevArguments, examples, output::Misuse, style};
+
+/// A key's own variable: a flag would show it to everybody on the machine.
+const KEY_VARIABLE: &str = "PUSHCTL_API_KEY";
 
 /// Pushes to and listens at a Pushcast fleet.
 #[derive(Debug, Parser)]
@@ -37,6 +41,10 @@ pub(super) enum Command {
     Top(TopArguments),
     /// Put a load on a running fleet and say what it took.
     Bench(BenchArguments),
+    /// Make keys for those who call a push-manager.
+    Key(KeyArguments),
+    /// Make and check tokens of clients.
+    Token(TokenArguments),
     /// Print the completions for a shell.
     Completions(CompletionsArguments),
 }
@@ -53,9 +61,49 @@ pub(super) struct ManagerArguments {
         global = true
     )]
     pub(super) manager: String,
+    #[command(flatten)]
+    pub(super) key: ApiKeyArguments,
     /// Print JSON.
     #[arg(long, global = true)]
     pub(super) json: bool,
+}
+
+impl ManagerArguments {
+    /// A client of this manager, with the caller's key.
+    pub(super) fn client(&self) -> anyhow::Result<PushClient> {
+        let client = PushClient::new(&self.manager).map_err(|error| Misuse(error.to_string()))?;
+        Ok(match self.key.read()? {
+            Some(key) => client.with_key(key),
+            None => client,
+        })
+    }
+}
+
+/// Who calls, for managers that want to know.
+#[derive(Debug, Args)]
+pub(super) struct ApiKeyArguments {
+    /// File with the key that the manager asks for; the variable PUSHCTL_API_KEY may hold the key itself.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) api_key_file: Option<PathBuf>,
+}
+
+impl ApiKeyArguments {
+    /// The file's key, or the variable's; none if neither is given.
+    pub(super) fn read(&self) -> anyhow::Result<Option<ApiKey>> {
+        if let Some(path) = &self.api_key_file {
+            let name = path.display();
+            let text = fs::read_to_string(path)
+                .map_err(|error| Misuse(format!("--api-key-file: cannot read {name}: {error}")))?;
+            let key =
+                text.parse::<ApiKey>().map_err(|error| Misuse(format!("--api-key-file: {name}: {error}")))?;
+            return Ok(Some(key));
+        }
+        let Some(value) = env::var_os(KEY_VARIABLE).filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        let key = value.to_string_lossy().parse::<ApiKey>();
+        Ok(Some(key.map_err(|error| Misuse(format!("{KEY_VARIABLE}: {error}")))?))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -173,9 +221,13 @@ pub(super) struct ListenArguments {
     /// Rooms to enter, separated by commas.
     #[arg(long, value_delimiter = ',')]
     pub(super) rooms: Vec<String>,
-    /// Who to connect as; the node gives a name if left out.
+    /// Who to connect as; the node gives a name if left out. With a token it is the token's.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(super) user: String,
+    /// File with the token to connect with; read again when it is about to expire. The variable PUSHCTL_TOKEN may
+    /// hold the token itself.
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
     /// Tenant; the default one if left out.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(super) app: String,
@@ -218,6 +270,8 @@ pub(super) struct TopArguments {
         default_value = "http://127.0.0.1:9001"
     )]
     pub(super) http: String,
+    #[command(flatten)]
+    pub(super) key: ApiKeyArguments,
     /// From one look to the next, 100 ms to 1 minute.
     #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "1s")]
     pub(super) interval: Duration,
@@ -241,11 +295,109 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Debug, Args)]
+#[command(disable_help_subcommand = true, subcommand_value_name = "COMMAND")]
+pub(super) struct KeyArguments {
+    #[command(subcommand)]
+    pub(super) command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Make a key: the key itself goes to standard output, this once; its line, which is not secret, into the keys
+    /// file.
+    #[command(after_help = examples::KEY_NEW)]
+    New(NewKeyArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewKeyArguments {
+    /// What the manager's logs and errors call it: who calls with it, say.
+    #[arg(long)]
+    pub(super) name: String,
+    /// The apps it may push to, separated by commas; `*` is all, and all at once.
+    #[arg(long, default_value = "*")]
+    pub(super) apps: String,
+    /// The rpcs it may call, separated by commas, such as PushToRoom,PushToUser,ListNodes; `*` is all.
+    #[arg(long, default_value = "*")]
+    pub(super) methods: String,
+    /// How many pushes and controls it may send; any if left out.
+    #[arg(long, value_name = "N")]
+    pub(super) pushes_per_second: Option<String>,
+    /// How much content it may send, such as 1MiB; any if left out.
+    #[arg(long, value_name = "SIZE")]
+    pub(super) bytes_per_second: Option<String>,
+    /// The file of the manager's --api-keys-file, to add the line to; printed to standard error if left out.
+    #[arg(long, value_name = "FILE")]
+    pub(super) keys_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = examples::COMPLETIONS)]
 pub(super) struct CompletionsArguments {
     /// The shell.
     #[arg(value_enum)]
     pub(super) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArguments {
+    #[command(subcommand)]
+    pub(super) command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// Sign a token, to try a fleet whose nodes run with --auth jwt.
+    New(NewTokenArguments),
+    /// Say what a node would say to a token.
+    Check(CheckTokenArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewTokenArguments {
+    /// What to sign with: a file with a secret (HS256), or a private key in PEM (EdDSA, ES256 or RS256).
+    #[arg(long, value_name = "FILE")]
+    pub(super) key_file: PathBuf,
+    /// Whom the token is for.
+    #[arg(long, value_name = "ID")]
+    pub(super) user: String,
+    /// Its tenant; the default one if left out.
+    #[arg(long, value_name = "APP")]
+    pub(super) app: Option<String>,
+    /// Rooms it may enter by itself, separated by commas; a `*` at the end stands for whatever follows.
+    #[arg(long, value_name = "ROOM,…")]
+    pub(super) rooms: Option<String>,
+    /// How long it is good for.
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub(super) life: String,
+    /// The id of the key, for nodes that know several.
+    #[arg(long, value_name = "ID")]
+    pub(super) kid: Option<String>,
+    /// Who issues it, for nodes with --jwt-issuer.
+    #[arg(long, value_name = "NAME")]
+    pub(super) issuer: Option<String>,
+    /// For whom it is meant, for nodes with --jwt-audience.
+    #[arg(long, value_name = "NAME")]
+    pub(super) audience: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckTokenArguments {
+    /// The file that the node has as --jwt-keys.
+    #[arg(long, value_name = "FILE")]
+    pub(super) keys: PathBuf,
+    /// File with the token; else it is the variable PUSHCTL_TOKEN, or what comes on standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// The node's --jwt-issuer.
+    #[arg(long, value_name = "NAME,…")]
+    pub(super) issuer: Option<String>,
+    /// The node's --jwt-audience.
+    #[arg(long, value_name = "NAME,…")]
+    pub(super) audience: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! `pushctl listen`.
 
-use std::{io::IsTerminal as _, time::SystemTime};
+use std::{
+    io::IsTerminal as _,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use pushcast_common::shutdown;
@@ -18,6 +21,7 @@ use super::{
     pipe::reader_gone,
     readable,
     style::{DIM, TARGET, paint},
+    token::TokenSource,
     watch::Watch,
 };
 
@@ -49,9 +53,11 @@ pub(super) async fn run(arguments: ListenArguments) -> anyhow::Result<()> {
     let form = form(&arguments, std::io::stdout().is_terminal());
     let count = arguments.count;
     let stop = shutdown::on_signals().context("cannot wait for Ctrl-C")?;
-    let mut session = Session::new(options(arguments));
+    let token = TokenSource::new(arguments.token_file.clone());
+    let options = Options { token: token.read()?, ..options(arguments) };
+    let mut session = Session::new(options);
     let ended = tokio::select! {
-        ended = receive(&mut session, form, count) => ended,
+        ended = receive(&mut session, form, count, &token) => ended,
         () = stop.begun() => {
             leave_line();
             Ok(())
@@ -95,7 +101,12 @@ pub(super) fn whole_url(url: &str) -> String {
 }
 
 /// Prints what comes, until it is enough or over.
-async fn receive(session: &mut Session, form: Form, count: Option<u64>) -> anyhow::Result<()> {
+async fn receive(
+    session: &mut Session,
+    form: Form,
+    count: Option<u64>,
+    token: &TokenSource,
+) -> anyhow::Result<()> {
     let mut watch = Watch::default();
     let mut left = count;
     while left != Some(0) {
@@ -106,6 +117,7 @@ async fn receive(session: &mut Session, form: Form, count: Option<u64>) -> anyho
             }
             SessionEvent::Connected(connected) => watch.connected(&connected),
             SessionEvent::Rooms(rooms) => Watch::rooms_changed(&rooms),
+            SessionEvent::TokenExpiring(left) => renew(session, token, left).await,
             SessionEvent::Error(error) => remark(&format!("{}: {}", error.code, error.message)),
             SessionEvent::Interrupted { cause, .. } => {
                 watch.interrupted(&cause, session.progress().ticket().is_some());
@@ -114,6 +126,19 @@ async fn receive(session: &mut Session, form: Form, count: Option<u64>) -> anyho
         }
     }
     Ok(())
+}
+
+/// Shows what is in the token's file by now. Where that does not help, the session ends when the token does.
+async fn renew(session: &mut Session, token: &TokenSource, left: Duration) {
+    let seconds = left.as_secs();
+    let renewed = match token.read() {
+        Ok(token) => session.renew(&token).await.map_err(anyhow::Error::from),
+        Err(error) => Err(error),
+    };
+    match renewed {
+        Ok(()) => remark("the token was about to expire; the one there is now was shown to the node"),
+        Err(error) => remark(&format!("the token expires in {seconds} s and was not renewed: {error:#}")),
+    }
 }
 
 fn session_failed(error: SessionError) -> anyhow::Error {
@@ -187,8 +212,6 @@ fn time_of_day(now: SystemTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use clap::Parser as _;
 
     use super::{

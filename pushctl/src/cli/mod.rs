@@ -6,6 +6,7 @@ mod completions;
 mod dev;
 mod examples;
 mod failures;
+mod key;
 mod listen;
 mod nodes;
 mod numbers;
@@ -16,6 +17,7 @@ mod push;
 mod readable;
 mod style;
 mod table;
+mod token;
 mod top;
 mod watch;
 
@@ -62,6 +64,8 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
             Command::Nodes(nodes) => nodes::run(nodes).await,
             Command::Top(top) => top::run(top).await,
             Command::Bench(bench) => bench::run(bench).await,
+            Command::Key(key) => key::run(key),
+            Command::Token(token) => token::run(token),
             Command::Completions(completions) => completions::run(&completions),
         }
     })

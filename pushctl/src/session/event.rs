@@ -18,6 +18,9 @@ pub enum SessionEvent {
     Heartbeat(Heartbeat),
     /// The server changed this connection's rooms.
     Rooms(RoomsChanged),
+    /// The token expires in this time: unless [`Session::renew`](super::Session::renew) shows a newer one, the
+    /// session ends.
+    TokenExpiring(Duration),
     /// The node refused something.
     Error(Error),
     /// There is no connection now; the next try comes after `retry_in`.

@@ -185,7 +185,7 @@ async fn listen(
                 set(false);
                 *lock(&client.causes).entry(without_address(&cause)).or_default() += 1;
             }
-            Ok(SessionEvent::Heartbeat(_) | SessionEvent::Rooms(_)) => {}
+            Ok(SessionEvent::Heartbeat(_) | SessionEvent::Rooms(_) | SessionEvent::TokenExpiring(_)) => {}
             Ok(SessionEvent::Error(error)) => {
                 *lock(&client.causes).entry(format!("error frame: {}", error.code)).or_default() += 1;
             }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use connect_node::{
     ShardMetrics,
+    auth::ClientAuth,
     batch::Batch,
     inbox::Inbox,
     ingest::{Ingest, IngestSettings, Owner},
@@ -88,8 +89,10 @@ impl Delivery {
             heartbeat: 25_000,
             outbox_bytes: 1 << 20,
             ticket_keys: TicketKeys::random(),
+            auth: ClientAuth::Open,
+            token_warning: 60_000,
         };
-        let shard = Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::default());
+        let shard = Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::new(0));
         let hello = Hello { manager_id: MANAGER, ..Hello::default() };
         let owner = ingest.take_over(&hello, NOW.micros).owner;
         ingest.fill(owner, &Fill { first_seq: 1, ..Fill::default() }, NOW.micros)?;

@@ -4,6 +4,7 @@ use std::{ops::RangeInclusive, pin::pin, rc::Rc, sync::Arc};
 
 use connect_node::{
     ShardMetrics,
+    auth::ClientAuth,
     inbox::Inbox,
     ingest::{Ingest, IngestSettings, Owner},
     key::Keys,
@@ -220,6 +221,8 @@ impl Seat {
             // Small ones are overrun by a client that refuses.
             outbox_bytes: if chance.one_in(4) { 400 } else { 1 << 20 },
             ticket_keys: ticket_keys(),
+            auth: ClientAuth::Open,
+            token_warning: 60_000,
         };
         let seed = chance.number();
         let lag = match chance.below(6) {
@@ -228,8 +231,7 @@ impl Seat {
             _ => 3 * MILLI,
         };
         Self {
-            shard: Shard::new(settings, keys, ingest, Arc::clone(&inbox), ShardMetrics::default())
-                .seeded(seed),
+            shard: Shard::new(settings, keys, ingest, Arc::clone(&inbox), ShardMetrics::new(0)).seeded(seed),
             inbox,
             wake,
             clients: Vec::new(),
