@@ -2,9 +2,11 @@
 //!
 //! Read in this order: [`settings`] (flags, variables, all mistakes at once), [`telemetry`] (logs,
 //! `/healthz`, `/readyz`, `/metrics`), [`http_server`], [`shutdown`] (drain, then force), [`registry`] (who else is
-//! there: the only module that knows etcd), and the small [`id`] and [`clock`].
+//! there: the only module that knows etcd), and the small [`id`], [`clock`], [`followed_file`] (keys that change),
+//! [`local_page`] and [`open_doors`].
 
 pub mod clock;
+pub mod followed_file;
 pub mod http_server;
 pub mod id;
 pub mod local_page;

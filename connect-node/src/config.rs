@@ -1,9 +1,10 @@
 //! Every setting of a connect-node: a flag, and a variable `CONNECT_NODE_…` of the same name.
 
-use std::{ffi::OsString, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{ffi::OsString, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use clap::Parser;
 use pushcast_common::{
+    followed_file::FollowedFile,
     registry::{EtcdSettings, Record},
     settings::{self, Addr, EtcdArgs, ExitOutcome, OPEN, Problems},
 };
@@ -63,7 +64,7 @@ struct Args {
     /// How managers prove who they are: "none" lets everybody in; has no default
     #[arg(long, value_name = "none")]
     fleet_auth: Option<String>,
-    /// Lets "none" stand at an address that other machines reach
+    /// Lets "none" stand at an address that other machines reach, or behind a proxy
     #[arg(long)]
     insecure: bool,
     /// How long a starting node waits for every manager before it takes clients without
@@ -127,7 +128,7 @@ pub struct Config {
     /// What tickets are signed with.
     pub ticket_keys: TicketKeys,
     /// Where the keys came from, to be read again when it changes.
-    pub ticket_key_file: Option<PathBuf>,
+    pub ticket_key_file: Option<FollowedFile>,
     /// What the window may hold.
     pub window: WindowLimits,
     /// How clients prove who they are.
@@ -202,7 +203,9 @@ impl Config {
         }
         let jwt = args.jwt.settings(&mut problems, auth.as_deref() == Some("jwt"), args.insecure);
         let allowed_origins = origins(&mut problems, args.allowed_origins.as_deref());
-        if args.auth_cookie.is_some() && args.allowed_origins.is_none() {
+        if args.auth_cookie.is_some() && auth.as_deref() == Some(OPEN) {
+            problems.push("--auth-cookie", "is of use only with --auth jwt");
+        } else if args.auth_cookie.is_some() && args.allowed_origins.is_none() {
             problems.push(
                 "--auth-cookie",
                 "needs --allowed-origins: a browser sends its cookies whatever page asks for the connection",
@@ -238,6 +241,7 @@ impl Config {
         let outbox = problems.size_within("--outbox-bytes", &args.outbox_bytes, 64 << 10..=1 << 30);
         let window_bytes = problems.size_within("--window-bytes", &args.window_bytes, 4 << 20..=1 << 40);
         let window_age = problems.duration_within("--window-age", &args.window_age, second..=day);
+        let ticket_key_file = args.ticket_key_file.as_ref().map(FollowedFile::new);
         let ticket_keys = args.ticket_key_file.as_deref().and_then(|path| {
             let text = problems.file("--ticket-key-file", path)?;
             let keys = TicketKeys::from_text(&text);
@@ -259,7 +263,7 @@ impl Config {
             max_connections,
             heartbeat: problems.duration_within("--heartbeat", &args.heartbeat, second..=day),
             ticket_keys: ticket_keys.unwrap_or_default(),
-            ticket_key_file: args.ticket_key_file.as_ref().map(PathBuf::from),
+            ticket_key_file,
             window: WindowLimits {
                 bytes: usize::try_from(window_bytes).unwrap_or(usize::MAX),
                 age: window_age.as_micros() as u64,
@@ -269,6 +273,8 @@ impl Config {
                 .map_or(ClientAuth::Open, |settings| ClientAuth::Jwt(Arc::clone(&settings.jwt))),
             token_keys: jwt.map(|settings| settings.source),
             token_warning: problems.duration_within("--token-warning", &args.token_warning, second..=day),
+            // Open, at loopback: pages of other sites in a browser on this machine reach it, too.
+            local_pages_only: auth.as_deref() == Some(OPEN) && !args.insecure,
             allowed_origins,
             auth_cookie: args.auth_cookie.clone(),
             open_doors,

@@ -193,8 +193,8 @@ impl Node {
         helpers.spawn(acceptor::run(ws, self.shards.clone(), Arc::clone(&self.admission))?);
         helpers.spawn(managers::follow(registry.watch(Kind::Manager), Arc::clone(&self.ingest)));
         helpers.spawn(telemetry::upkeep());
-        if let Some(path) = self.config.ticket_key_file.clone() {
-            helpers.spawn(tickets::follow(path, self.config.ticket_keys.clone()));
+        if let Some(file) = self.config.ticket_key_file.clone() {
+            helpers.spawn(tickets::follow(file, self.config.ticket_keys.clone()));
         }
         if let (ClientAuth::Jwt(jwt), Some(source)) = (&self.config.auth, &self.config.token_keys) {
             helpers.spawn(auth::follow(source.clone(), Arc::clone(jwt)));
@@ -237,7 +237,7 @@ impl Node {
         self.ingest.watches_since(now_micros());
         let managers: watch::Receiver<_> = registry.watch(Kind::Manager);
         tokio::select! {
-            () = readiness::wait_until_ready(&self.ingest, &managers, self.config.link_wait) => {}
+            () = self.ready(&managers) => {}
             () = shutdown.begun() => return Ok(registration),
         }
         self.ingest.open(now_micros());
@@ -267,6 +267,17 @@ impl Node {
                 error!(%taken, "Another process took this node's place; draining.");
                 Err(RunError::Taken(taken))
             }
+        }
+    }
+
+    /// Resolves when this node may take clients.
+    async fn ready(&self, managers: &watch::Receiver<Snapshot>) {
+        let link_wait = self.config.link_wait;
+        readiness::wait_until_ready(&self.ingest, managers, link_wait).await;
+        if let ClientAuth::Jwt(jwt) = &self.config.auth
+            && tokio::time::timeout(link_wait, jwt.until_there_are_keys()).await.is_err()
+        {
+            warn!("Ready without a key for tokens: nobody is let in until there is one.");
         }
     }
 

@@ -6,13 +6,12 @@
 
 use std::{
     fmt,
-    path::Path,
     sync::{Arc, PoisonError, RwLock},
-    time::{Duration, SystemTime},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD, engine::general_purpose::URL_SAFE_NO_PAD};
 use prost::Message as _;
+use pushcast_common::followed_file::FollowedFile;
 use pushcast_proto::connectnode::v1::Ticket;
 use tracing::{info, warn};
 
@@ -33,9 +32,6 @@ const VERSION: u8 = 1;
 
 /// Version, which key, hash.
 const HEAD: usize = 1 + 4 + 32;
-
-/// How often the key file is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a ticket is not taken; the value of the metric label `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,20 +150,10 @@ impl TicketKeys {
 }
 
 /// Keeps the keys like the file, for ever. A file that cannot be used leaves them as they are.
-pub(crate) async fn follow(path: impl AsRef<Path>, keys: TicketKeys) {
-    let path = path.as_ref();
-    let stamp = || -> Option<(SystemTime, u64)> {
-        let file = std::fs::metadata(path).ok()?;
-        Some((file.modified().ok()?, file.len()))
-    };
-    let mut last = stamp();
+pub(crate) async fn follow(mut file: FollowedFile, keys: TicketKeys) {
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let now = stamp();
-        if now == last {
-            continue;
-        }
-        last = now;
+        file.changed().await;
+        let path = file.path();
         let read = std::fs::read_to_string(path).map_err(|error| error.to_string());
         match read.and_then(|text| read_keys(&text)) {
             Ok(new) => {

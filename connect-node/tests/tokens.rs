@@ -192,6 +192,40 @@ fn a_client_is_warned_and_then_ended_on_time_unless_it_renews() {
 }
 
 #[test]
+fn whoever_shows_the_same_token_again_is_not_warned_again() {
+    let mut node = node();
+    let token = ending_in(30, "u1", &[]);
+    let (key, peer) = client(&mut node, &token, &[]);
+    let warnings = |peer: &Peer| {
+        let warns = |frame: &Got| matches!(frame, Got::Json(frame) if frame["token_expiring"].is_object());
+        peer.frames().iter().filter(|frame| warns(frame)).count()
+    };
+    // Half of its life, which is shorter than the time a warning should come before.
+    node.pass(20_000 - 100);
+    assert_eq!(warnings(&peer), 0);
+    node.pass(200);
+    assert_eq!(warnings(&peer), 1);
+    say(&mut node, key, &json!({"id": 2, "renew": {"token": token}}));
+    assert!(answer(&peer)["ok"].is_object());
+    node.pass(19_000);
+    assert_eq!(warnings(&peer), 0);
+    node.pass(1_000);
+    assert_eq!(peer.close_code(), Some(4502));
+}
+
+#[test]
+fn a_token_of_the_upgrade_is_not_kept() {
+    let mut node = node();
+    let (key, peer) = node.open(Format::Json);
+    node.shard.bring_token(key, ending_in(600, "u1", &[]));
+    say(&mut node, key, &json!({"id": 1, "connect": {"token": ending_in(600, "u2", &[])}}));
+    assert_eq!(answer(&peer)["connected"]["user_id"], "u2");
+    let kept = format!("{:?}", node.shard);
+    assert!(kept.contains("grant: Some"), "what is kept is shown");
+    assert!(!kept.contains("eyJ"), "a token is kept");
+}
+
+#[test]
 fn a_renewal_for_somebody_else_or_with_a_bad_token_changes_nothing() {
     let mut node = node();
     let (key, peer) = client(&mut node, &ending_in(30, "u1", &["r1"]), &["r1"]);

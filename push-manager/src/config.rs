@@ -64,7 +64,7 @@ struct Args {
     /// How long the log keeps a message, as far as its size allows
     #[arg(long, value_name = "TIME", default_value = "120s")]
     log_age: String,
-    /// Lets "none" stand at an address that other machines reach
+    /// Lets "none" stand at an address that other machines reach, or behind a proxy
     #[arg(long)]
     insecure: bool,
     #[command(flatten)]

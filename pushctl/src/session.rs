@@ -142,6 +142,11 @@ impl Session {
         Ok(())
     }
 
+    /// The token that connections are made with; may be empty.
+    pub fn token(&self) -> &str {
+        &self.options.token
+    }
+
     fn client(&mut self) -> Result<&mut Client, RequestError> {
         match &mut self.link {
             Link::Up(client) => Ok(client),

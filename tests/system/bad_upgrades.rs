@@ -31,7 +31,7 @@ async fn a_subprotocol_is_chosen_or_the_upgrade_refused() {
     }
     let refused = exchange_bytes(
         scene.ws(),
-        b"GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        b"GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
           sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
           sec-websocket-protocol: mqtt, pushcast.v9.json\r\n\r\n",
     )
@@ -39,6 +39,24 @@ async fn a_subprotocol_is_chosen_or_the_upgrade_refused() {
     let refused = String::from_utf8_lossy(&refused);
     assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
     assert!(refused.contains(JSON), "the refusal names what is known: {refused}");
+    scene.nobody_else_noticed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_open_at_loopback_is_for_no_page_of_another_site() {
+    let scene = Scene::new(&[]).await;
+    for lines in [
+        "host: localhost\r\norigin: https://evil.example\r\n",
+        "host: name-that-leads-to-loopback.example\r\n",
+    ] {
+        let request = format!(
+            "GET /ws HTTP/1.1\r\n{lines}connection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let answer = exchange_bytes(scene.ws(), request.as_bytes()).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{lines}: {answer}");
+    }
     scene.nobody_else_noticed().await;
 }
 

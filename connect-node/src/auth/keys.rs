@@ -23,6 +23,27 @@ const MAX_TRIES: usize = 8;
 /// An uncompressed point of P-256, the curve of ES256: a tag and two numbers of 32 bytes.
 const P256_BYTES: usize = 65;
 
+const NO_SECRET: &str = "neither PEM (-----BEGIN at its start), nor a JWKS ({\"keys\":…}), nor a secret, which is one line of printable \
+     text";
+
+/// The secret in a text: its one line.
+pub fn secret_in(text: &str) -> Result<&str, String> {
+    let secret = text.strip_suffix('\n').unwrap_or(text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    let is_printable = secret.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let starts = ["[", "<", "ssh-", "ecdsa-", "sk-", "----"];
+    if !is_printable || starts.iter().any(|start| secret.starts_with(start)) {
+        return Err(NO_SECRET.to_owned());
+    }
+    if secret.len() < SECRET_BYTES {
+        return Err(format!(
+            "neither PEM nor a JWKS, and for a secret too short: {} bytes, at least {SECRET_BYTES} are needed",
+            secret.len()
+        ));
+    }
+    Ok(secret)
+}
+
 /// Keys.
 #[derive(Debug, Default)]
 pub struct KeySet(Vec<NamedKey>);
@@ -36,15 +57,18 @@ struct NamedKey {
 }
 
 impl KeySet {
-    /// The keys in a file: a JWKS, public keys in PEM, or else a secret as it is, without the line break at its end.
+    /// The keys in a file: a JWKS, public keys in PEM, or else one line of printable text, which is a secret.
+    ///
+    /// What might be a public key in another form is no secret: everybody could sign with it.
     pub fn from_file(bytes: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(bytes).unwrap_or_default().trim_start();
-        if text.starts_with('{') {
+        let text = std::str::from_utf8(bytes).map_err(|_| NO_SECRET.to_owned())?;
+        let trimmed = text.trim_start();
+        if trimmed.starts_with('{') {
             Self::from_jwks(bytes, true)
-        } else if text.starts_with("-----BEGIN") {
-            Self::from_pem(text)
+        } else if trimmed.starts_with("-----BEGIN ") {
+            Self::from_pem(trimmed)
         } else {
-            Self::from_secret(bytes)
+            Self::from_secret(text)
         }
     }
 
@@ -58,16 +82,9 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    fn from_secret(bytes: &[u8]) -> Result<Self, String> {
-        let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
-        if secret.len() < SECRET_BYTES {
-            return Err(format!(
-                "neither PEM nor a JWKS, and for a secret too short: {} bytes, at least {SECRET_BYTES} are needed",
-                secret.len()
-            ));
-        }
-        let key = DecodingKey::from_secret(secret).map_err(|error| error.to_string())?;
+    fn from_secret(text: &str) -> Result<Self, String> {
+        let secret = secret_in(text)?;
+        let key = DecodingKey::from_secret(secret.as_bytes()).map_err(|error| error.to_string())?;
         Ok(Self(vec![NamedKey { kid: None, only: None, key }]))
     }
 
@@ -112,14 +129,21 @@ impl KeySet {
     /// at here.
     pub(super) fn verify(&self, token: &str, expected: &Expected) -> Result<Claims, Refused> {
         let header = decode_header(token)?;
-        let mut fitting = self.0.iter().filter(|key| key.is_for(header.alg)).peekable();
-        if fitting.peek().is_none() && !self.is_empty() {
+        if !ALGORITHMS.contains(&header.alg) {
             return Err(Refused::Algorithm);
         }
         let has_kid = |key: &&NamedKey| match (&key.kid, &header.kid) {
             (Some(known), Some(shown)) => known == shown,
             _ => true,
         };
+        let named: Vec<&NamedKey> = self.0.iter().filter(has_kid).collect();
+        if named.is_empty() {
+            return Err(Refused::UnknownKey);
+        }
+        let mut fitting = named.into_iter().filter(|key| key.is_for(header.alg)).peekable();
+        if fitting.peek().is_none() {
+            return Err(Refused::Algorithm);
+        }
         let mut validation = Validation::new(header.alg);
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
@@ -132,7 +156,7 @@ impl KeySet {
             validation.required_spec_claims.insert("aud".to_owned());
         }
         let mut refused = Refused::UnknownKey;
-        for key in fitting.filter(has_kid).take(MAX_TRIES) {
+        for key in fitting.take(MAX_TRIES) {
             match decode::<Claims>(token, &key.key, &validation) {
                 Ok(token) => return Ok(token.claims),
                 Err(error) => refused = error.into(),

@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::Notify;
 
 pub use claims::{AllowedRooms, Pass};
-pub use keys::KeySet;
+pub use keys::{KeySet, secret_in};
 pub use refused::Refused;
 pub(crate) use settings::JwtArgs;
 pub use source::Source;
@@ -34,6 +34,9 @@ const MAX_TOKEN: usize = 16 * 1024;
 /// How long an unknown key is not asked for again once all keys were fetched: clients with invented key ids must not
 /// have this node ask without end.
 const COOL_DOWN: Duration = Duration::from_secs(10);
+
+/// How often a starting node looks whether it has keys.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How clients prove who they are.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +94,11 @@ impl Jwt {
         let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
         let claims = keys.verify(token, &self.expected).map_err(|refused| match refused {
             Refused::UnknownKey if self.may_be_fetched(now) => Refused::KeyNotYetKnown,
+            // The new key of a server whose keys have no ids, perhaps; the next try will tell.
+            Refused::Signature | Refused::Algorithm => {
+                self.may_be_fetched(now);
+                refused
+            }
             refused => refused,
         })?;
         claims.pass(self.expected.leeway, now)
@@ -104,6 +112,18 @@ impl Jwt {
             self.wanted.notify_one();
         }
         stale
+    }
+
+    /// How many keys there are; without one nobody can be let in.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Resolves when there is a key.
+    pub(crate) async fn until_there_are_keys(&self) {
+        while self.len() == 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Resolves once a key is wanted that is not known.

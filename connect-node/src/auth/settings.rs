@@ -1,17 +1,20 @@
 //! The `--jwt-*` flags.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::Uri;
-use pushcast_common::settings::Problems;
+use pushcast_common::{
+    followed_file::FollowedFile,
+    settings::{Addr, Problems},
+};
 
 use super::{Expected, Jwt, KeySet, Source};
 
 /// What `--auth jwt` takes; flattened into the node's own flags.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct JwtArgs {
-    /// For --auth jwt, the keys of tokens: a file with a secret (HS256, HS384, HS512; 32 bytes or more), with public
-    /// keys in PEM (RS256, ES256, EdDSA), or with a JWKS; or the http(s) address of a JWKS. A file is read again when
+    /// For --auth jwt, the keys of tokens: a file with a secret (HS256, HS384, HS512; one line of 32 bytes or more),
+    /// with public keys in PEM (RS256, ES256, EdDSA), or with a JWKS; or the http(s) address of a JWKS. A file is read again when
     /// it changes, an address every 5 minutes and when a token names a key that is not known
     #[arg(long, value_name = "FILE|URL")]
     jwt_keys: Option<String>,
@@ -65,7 +68,7 @@ impl JwtArgs {
         };
         let source = source(problems, from, insecure)?;
         let (keys, fetches) = match &source {
-            Source::File(path) => (read(problems, path)?, false),
+            Source::File(file) => (read(problems, file.path())?, false),
             Source::Address(_) => (KeySet::default(), true),
         };
         let expected =
@@ -76,7 +79,7 @@ impl JwtArgs {
 
 fn source(problems: &mut Problems, from: &str, insecure: bool) -> Option<Source> {
     if !from.contains("://") {
-        return Some(Source::File(PathBuf::from(from)));
+        return Some(Source::File(FollowedFile::new(from)));
     }
     let uri: Uri = match from.parse() {
         Ok(uri) => uri,
@@ -85,7 +88,14 @@ fn source(problems: &mut Problems, from: &str, insecure: bool) -> Option<Source>
             return None;
         }
     };
-    let local = |host: &str| host == "localhost" || host.starts_with("127.") || host == "[::1]";
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        problems.push("--jwt-keys", "an address with a name or password in it would be in every log");
+        return None;
+    }
+    let local = |host: &str| {
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Addr { host, port: 0 }.is_loopback()
+    };
     match (uri.scheme_str(), uri.host()) {
         (Some("https"), Some(_)) => Some(Source::Address(uri)),
         (Some("http"), Some(host)) if insecure || local(host) => Some(Source::Address(uri)),

@@ -4,29 +4,19 @@
 //! known. Whatever cannot be used (an unreadable file, HTML in place of keys, a server that is down) leaves the keys
 //! as they are and is logged.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use metrics::{counter, gauge};
-use pushcast_common::clock::now_micros;
+use pushcast_common::{clock::now_micros, followed_file::FollowedFile};
 use tokio::time;
 use tracing::{info, warn};
 
 use super::{Jwt, KeySet};
-
-/// How often a file is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often an address is asked. Key servers publish a new key long before they sign with it.
 const FETCH_EVERY: Duration = Duration::from_secs(300);
@@ -44,51 +34,36 @@ const MAX_JWKS: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A secret, PEM or JWKS.
-    File(PathBuf),
+    File(FollowedFile),
     /// A JWKS at `http://` or `https://`.
     Address(Uri),
 }
 
 /// Keeps the keys like their source, for ever.
 pub(crate) async fn follow(source: Source, jwt: Arc<Jwt>) {
+    gauge!("connect_node_token_keys").set(jwt.len() as f64);
     match source {
-        Source::File(path) => follow_file(&path, &jwt).await,
+        Source::File(file) => follow_file(file, &jwt).await,
         Source::Address(uri) => follow_address(&uri, &jwt).await,
     }
 }
 
-async fn follow_file(path: &Path, jwt: &Jwt) {
-    let stamp = || -> Option<(SystemTime, u64)> {
-        let file = std::fs::metadata(path).ok()?;
-        Some((file.modified().ok()?, file.len()))
-    };
-    let mut last = stamp();
+async fn follow_file(mut file: FollowedFile, jwt: &Jwt) {
     loop {
-        time::sleep(LOOK_EVERY).await;
-        let now = stamp();
-        if now == last {
-            continue;
-        }
-        last = now;
+        file.changed().await;
+        let path = file.path();
         let read = std::fs::read(path).map_err(|error| error.to_string());
         take(jwt, read.and_then(|bytes| KeySet::from_file(&bytes)), &path.display().to_string());
     }
 }
 
 async fn follow_address(uri: &Uri, jwt: &Jwt) {
-    let connector = match HttpsConnectorBuilder::new().with_native_roots() {
-        Ok(builder) => builder.https_or_http().enable_http1().build(),
-        Err(error) => {
-            // Then certificates cannot be checked, and no key is taken from anybody.
-            warn!(%error, "This machine's certificates cannot be read: no token key can be fetched.");
-            return;
-        }
-    };
-    let client = Client::builder(TokioExecutor::new()).build(connector);
+    // What is behind the path may be a secret.
+    let from = uri.to_string().split('?').next().unwrap_or_default().to_owned();
     loop {
-        let fetched = time::timeout(FETCH_TIMEOUT, fetch(&client, uri)).await;
+        let fetched = time::timeout(FETCH_TIMEOUT, fetch(uri)).await;
         let keys = fetched.unwrap_or_else(|_| Err(format!("no answer within {FETCH_TIMEOUT:?}")));
-        let succeeded = take(jwt, keys, &uri.to_string());
+        let succeeded = take(jwt, keys, &from);
         if succeeded {
             jwt.fetched(now_micros());
         }
@@ -102,11 +77,19 @@ async fn follow_address(uri: &Uri, jwt: &Jwt) {
     }
 }
 
-async fn fetch(
-    client: &Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
-    uri: &Uri,
-) -> Result<KeySet, String> {
-    let response = client.get(uri.clone()).await.map_err(|error| with_causes(&error))?;
+async fn fetch(uri: &Uri) -> Result<KeySet, String> {
+    // One connection each time: five minutes are longer than most servers keep one.
+    let response = if uri.scheme_str() == Some("https") {
+        let connector = HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .map_err(|error| format!("this machine's certificates cannot be read: {error}"))?;
+        let client = Client::builder(TokioExecutor::new())
+            .build::<_, Empty<Bytes>>(connector.https_only().enable_http1().build());
+        client.get(uri.clone()).await
+    } else {
+        Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>().get(uri.clone()).await
+    };
+    let response = response.map_err(|error| with_causes(&error))?;
     if response.status() != StatusCode::OK {
         return Err(format!("the answer is {}", response.status()));
     }

@@ -167,6 +167,10 @@ fn a_key_is_found_by_its_id() {
     assert!(check(&two, &signed(None)).is_ok(), "each is tried");
     assert_eq!(check(&two, &signed(Some("a"))), Err(Refused::Signature));
     assert_eq!(check(&two, &signed(Some("c"))), Err(Refused::UnknownKey));
+    // Also where the new key is of another kind than the old ones: it may be there soon.
+    let of_another_kind = Header { kid: Some("c".to_owned()), ..Header::default() };
+    let token = encode(&of_another_kind, &claims(), &secret(SECRET)).expect("it is JSON");
+    assert_eq!(check(&two, &token), Err(Refused::UnknownKey));
     assert!(check(&set(vec![jwk(None, private)]), &signed(Some("c"))).is_ok());
     // What is of no use here does no harm to the rest.
     let strange = json!({"kty": "new", "kid": "x"});
@@ -204,6 +208,12 @@ fn a_bad_key_file_says_what_is_wrong_with_it() {
     let certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
     let p384 = pair(&PKCS_ECDSA_P384_SHA384).1;
     for (file, says) in [
+        // Everybody has a public key: in no form must it become a secret.
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1mZ2V0IGFib3V0IGl0IQ== a@b", "nor a secret"),
+        (&format!("\u{feff}{}", pair(&PKCS_ED25519).1), "nor a secret"),
+        (&format!("# our key\n{}", pair(&PKCS_ED25519).1), "nor a secret"),
+        ("[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}]", "nor a secret"),
+        ("<html><body>Not found</body></html>", "nor a secret"),
         ("", "too short: 0 bytes"),
         ("short\n", "too short: 5 bytes"),
         (&private, "holds a private key"),
@@ -217,6 +227,11 @@ fn a_bad_key_file_says_what_is_wrong_with_it() {
         let error = KeySet::from_file(file.as_bytes()).map(|keys| keys.len()).expect_err("bad");
         assert!(error.contains(says), "{error}");
     }
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let pem = pair(&PKCS_ED25519).1;
+    let der: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = STANDARD.decode(der).expect("PEM is base64");
+    assert!(KeySet::from_file(&der).map(|keys| keys.len()).expect_err("DER").contains("nor a secret"));
     let html = KeySet::from_jwks(b"<html>", false).map(|keys| keys.len()).expect_err("HTML");
     assert!(html.contains("not a JWKS"), "{html}");
 }
@@ -232,7 +247,7 @@ proptest! {
     #[test]
     fn whatever_a_key_file_is_it_is_read_or_told(file in proptest::collection::vec(any::<u8>(), 0..200)) {
         match KeySet::from_file(&file) {
-            Ok(keys) => prop_assert!(!keys.is_empty()),
+            Ok(keys) => prop_assert!(!keys.is_empty() && file.is_ascii()),
             Err(error) => prop_assert!(!error.is_empty()),
         }
     }

@@ -115,8 +115,8 @@ pub(super) struct Grant {
     pub(super) rooms: AllowedRooms,
     /// When the connection ends without a newer token, microseconds since 1970.
     pub(super) ends_at: u64,
-    /// It was told that this is near.
-    pub(super) warned: bool,
+    /// When it is told that this is near, microseconds since 1970; `u64::MAX` once it was.
+    pub(super) warn_at: u64,
 }
 
 /// What is known of the claims of a connection's generation.

@@ -17,7 +17,7 @@ pub(crate) struct UpgradeDoors {
 /// Why an upgrade is answered with 403.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAllowed {
-    #[error("this node is for its own machine alone")]
+    #[error("this node is for its own machine alone, and for no page of another site")]
     NotLocal,
     #[error("pages of this origin may not connect here")]
     Origin,

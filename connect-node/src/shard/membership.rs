@@ -25,6 +25,10 @@ impl<T: Transport> Shard<T> {
             self.answer_error(key, id, code::INVALID_ARGUMENT, &message, now);
             return;
         }
+        if rooms.len() > MAX_ROOMS {
+            self.answer_error(key, id, code::RESOURCE_EXHAUSTED, &too_many_rooms(), now);
+            return;
+        }
         if !self.may_join(key, id, rooms.iter().copied(), now) {
             return;
         }

@@ -24,6 +24,9 @@ use crate::{close::CloseReason, metrics, position::wire_position};
 /// age is gone.
 const FLOOR_MILLIS: u64 = 120_000;
 
+/// Rooms in a connect frame that are looked at, repeats included.
+const MAX_ASKED: usize = 4 * MAX_ROOMS;
+
 /// gRPC code names in lower case, as clients see them.
 pub(super) mod code {
     pub(in crate::shard) const INVALID_ARGUMENT: &str = "invalid_argument";
@@ -93,6 +96,10 @@ impl<T: Transport> Shard<T> {
     }
 
     fn on_connect(&mut self, key: SlabKey, id: u32, connect: &Connect, now: Now) {
+        if connect.rooms.len() > MAX_ASKED {
+            self.refuse(key, id, code::RESOURCE_EXHAUSTED, &too_many_rooms(), now);
+            return;
+        }
         let connect = match self.authenticated(key, connect, now) {
             Ok(connect) => connect,
             Err(refused) => {

@@ -21,7 +21,9 @@ use crate::{
 impl<T: Transport> Shard<T> {
     /// Keeps a token that came with the upgrade for the connect frame.
     pub fn bring_token(&mut self, key: SlabKey, token: String) {
-        if let Some(connection) = self.connections.get_mut(key) {
+        if matches!(self.settings.auth, ClientAuth::Jwt(_))
+            && let Some(connection) = self.connections.get_mut(key)
+        {
             connection.extras().token = token;
         }
     }
@@ -37,8 +39,10 @@ impl<T: Transport> Shard<T> {
         let jwt = Arc::clone(jwt);
         let Some(connection) = self.connections.get_mut(key) else { return Err(Refused::Missing) };
         let mut connect = connect.clone();
+        // It is of no use afterwards, and as large as four idle connections.
+        let brought = std::mem::take(&mut connection.extras().token);
         if connect.token.is_empty() {
-            connect.token = std::mem::take(&mut connection.extras().token);
+            connect.token = brought;
         }
         let Pass { user, app, rooms, ends_at } = jwt.check(&connect.token, now.micros)?;
         let says = |given: &str, is: &str| given.is_empty() || given == is;
@@ -46,7 +50,8 @@ impl<T: Transport> Shard<T> {
             return Err(Refused::Identity);
         }
         (connect.user_id, connect.app) = (user, app);
-        connection.extras().grant = Some(Grant { rooms, ends_at, warned: false });
+        let warn_at = warn_at(self.settings.token_warning, ends_at, now);
+        connection.extras().grant = Some(Grant { rooms, ends_at, warn_at });
         if connect.resume.is_some() {
             // Its rooms are the ticket's; those it asks for count where the ticket does not.
             connect.rooms.retain(|room| connection.may_enter(room));
@@ -97,8 +102,12 @@ impl<T: Transport> Shard<T> {
                     return;
                 }
             };
+            let warn_at = warn_at(self.settings.token_warning, ends_at, now);
             let Some(connection) = self.connections.get_mut(key) else { return };
-            connection.extras().grant = Some(Grant { rooms, ends_at, warned: false });
+            let before = connection.extras().grant.as_ref().map_or(0, |grant| grant.ends_at);
+            // One that ends no later is no reason to be warned once more.
+            let warn_at = if ends_at > before { warn_at } else { u64::MAX };
+            connection.extras().grant = Some(Grant { rooms, ends_at, warn_at });
             metrics::token_renewed();
             if let Some(at) = self.token_due(key, now) {
                 self.check_at(key, at);
@@ -114,7 +123,6 @@ impl<T: Transport> Shard<T> {
 
     /// Warns a connection whose token is about to expire, and ends one whose token has.
     pub(super) fn check_token(&mut self, key: SlabKey, now: Now) {
-        let warning = self.settings.token_warning;
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.phase != Phase::Open {
             return;
@@ -124,8 +132,8 @@ impl<T: Transport> Shard<T> {
         let left = grant.ends_at.saturating_sub(now.micros).div_ceil(1000);
         if left == 0 {
             self.close(key, CloseReason::TokenExpired, now);
-        } else if left <= warning && !grant.warned {
-            grant.warned = true;
+        } else if now.micros >= grant.warn_at {
+            grant.warn_at = u64::MAX;
             let expiring = TokenExpiring { in_ms: u32::try_from(left).unwrap_or(u32::MAX) };
             let frame = server_frame::Frame::TokenExpiring(expiring);
             self.send(key.index, &encode(format, &ServerFrame { id: 0, frame: Some(frame) }), now);
@@ -135,8 +143,14 @@ impl<T: Transport> Shard<T> {
     /// When the token of a connection has to be looked at next, milliseconds of the shard's clock.
     pub(super) fn token_due(&self, key: SlabKey, now: Now) -> Option<u64> {
         let grant = self.connections.get(key)?.extras.as_ref()?.grant.as_ref()?;
-        let left = grant.ends_at.saturating_sub(now.micros).div_ceil(1000);
-        let wait = if grant.warned { left } else { left.saturating_sub(self.settings.token_warning) };
-        Some(now.millis.saturating_add(wait))
+        let next = grant.ends_at.min(grant.warn_at);
+        Some(now.millis.saturating_add(next.saturating_sub(now.micros).div_ceil(1000)))
     }
+}
+
+/// When to warn of a token's end: `warning` milliseconds before, but not before half of what is left of it is over, so
+/// that whoever gets tokens that live short is not warned all the time.
+fn warn_at(warning: u64, ends_at: u64, now: Now) -> u64 {
+    let left = ends_at.saturating_sub(now.micros);
+    ends_at - warning.saturating_mul(1000).min(left / 2)
 }

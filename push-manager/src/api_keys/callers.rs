@@ -41,11 +41,10 @@ pub(crate) type Revoked = Pin<Box<WaitForCancellationFutureOwned>>;
 impl Callers {
     /// The holders of these keys, and what keeps them like their file, for ever.
     pub(crate) fn with_keys(keys: ApiKeys, refused: [Counter; 5]) -> (Self, impl Future<Output = ()>) {
-        let ApiKeys { path, stamp, lines } = keys;
+        let ApiKeys { file, lines } = keys;
         let keeper = Arc::new(Keeper { keyring: Keyring::new(lines), audit: Audit::default(), refused });
         let kept = Arc::clone(&keeper);
-        let following =
-            async move { follow::follow(&path, stamp, &kept.keyring, || kept.audit.settle()).await };
+        let following = async move { follow::follow(file, &kept.keyring, || kept.audit.settle()).await };
         (Self(Some(keeper)), following)
     }
 
@@ -127,6 +126,7 @@ fn bearer(authorization: &HeaderValue) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use pushcast_common::followed_file::FollowedFile;
     use pushcast_proto::connectnode::v1::Message;
     use tonic::Code;
 
@@ -138,7 +138,7 @@ mod tests {
 
     fn callers(key: &NewKey, rest: &str) -> Callers {
         let lines = file::parse(&format!("name=k blake3={} {rest}", key.hash)).unwrap();
-        let keys = ApiKeys { path: "keys".into(), stamp: None, lines };
+        let keys = ApiKeys { file: FollowedFile::new("keys"), lines };
         Callers::with_keys(keys, [(); 5].map(|()| Counter::noop())).0
     }
 

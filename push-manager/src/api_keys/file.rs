@@ -1,43 +1,29 @@
 //! The keys file: one key in each line; blank lines and what follows a `#` are left out.
 
-use std::{
-    collections::HashMap,
-    fs,
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{collections::HashMap, fs, path::PathBuf};
+
+use pushcast_common::followed_file::FollowedFile;
 
 use super::line::KeyLine;
 
 /// Mistakes told one by one; of a file that is none of ours every line is one.
 const MAX_MISTAKES: usize = 10;
 
-/// What tells that a file was written; `None` if there is none to be seen.
-pub(super) type Stamp = Option<(SystemTime, u64)>;
-
 /// The keys a manager starts with, and where they come from.
 #[derive(Clone, Debug)]
 pub struct ApiKeys {
-    pub(super) path: PathBuf,
-    /// From before it was read, so that no change goes unseen.
-    pub(super) stamp: Stamp,
+    pub(super) file: FollowedFile,
     pub(super) lines: Vec<KeyLine>,
 }
 
 impl ApiKeys {
     /// Reads a file. All its mistakes are told, each with the number of its line.
     pub fn read(path: impl Into<PathBuf>) -> Result<Self, Vec<String>> {
-        let path = path.into();
-        let stamp = stamp(&path);
-        let text = fs::read_to_string(&path)
-            .map_err(|error| vec![format!("cannot read \"{}\": {error}", path.display())])?;
-        Ok(Self { lines: parse(&text)?, path, stamp })
+        let file = FollowedFile::new(path);
+        let text = fs::read_to_string(file.path())
+            .map_err(|error| vec![format!("cannot read \"{}\": {error}", file.path().display())])?;
+        Ok(Self { lines: parse(&text)?, file })
     }
-}
-
-pub(super) fn stamp(path: &Path) -> Stamp {
-    let file = fs::metadata(path).ok()?;
-    Some((file.modified().ok()?, file.len()))
 }
 
 /// The keys in a text, at least one; or all mistakes, each with the number of its line.

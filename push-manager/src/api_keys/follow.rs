@@ -1,41 +1,21 @@
 //! Keeps the keyring like the file while the manager runs.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 
+use pushcast_common::followed_file::{FollowedFile, LOOK_EVERY};
 use tracing::{info, warn};
 
-use super::{
-    file::{self, Stamp, stamp},
-    keyring::Keyring,
-};
-
-/// How often the file is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// A file that changes from one look to the next is still being written: the keys that are not there yet must not be
-/// revoked for that.
-const SETTLED_AFTER: Duration = Duration::from_millis(100);
+use super::{file, keyring::Keyring};
 
 /// Looks at the file for ever, and does `beside` at each look. A file that cannot be used leaves the keys as they are.
 /// One without any key is such a file: it can hardly be meant, and cannot be told from one that is being written.
-pub(super) async fn follow(path: &Path, first: Stamp, keyring: &Keyring, beside: impl Fn()) {
-    let mut last = first;
+pub(super) async fn follow(mut file: FollowedFile, keyring: &Keyring, beside: impl Fn()) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         beside();
-        let mut now = stamp(path);
-        if now == last {
-            continue;
+        if file.has_changed().await {
+            read_anew(file.path(), keyring);
         }
-        loop {
-            tokio::time::sleep(SETTLED_AFTER).await;
-            let then = std::mem::replace(&mut now, stamp(path));
-            if then == now {
-                break;
-            }
-        }
-        last = now;
-        read_anew(path, keyring);
     }
 }
 

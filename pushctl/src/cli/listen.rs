@@ -132,6 +132,7 @@ async fn receive(
 async fn renew(session: &mut Session, token: &TokenSource, left: Duration) {
     let seconds = left.as_secs();
     let renewed = match token.read() {
+        Ok(token) if token == session.token() => Err(anyhow::anyhow!("there is no other one yet")),
         Ok(token) => session.renew(&token).await.map_err(anyhow::Error::from),
         Err(error) => Err(error),
     };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use connect_node::auth::{Expected, Jwt, KeySet, Pass};
+use connect_node::auth::{Expected, Jwt, KeySet, Pass, secret_in};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use pushcast_common::clock::now_micros;
 use serde_json::{Map, Value, json};
@@ -22,6 +22,9 @@ use super::{
 
 /// The variable that may hold a token.
 const VARIABLE: &str = "PUSHCTL_TOKEN";
+
+/// What nodes allow for clocks that are apart, if they are not told otherwise (--jwt-leeway).
+const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Where a client's token is: it may be another one later.
 pub(super) struct TokenSource(Option<PathBuf>);
@@ -95,11 +98,10 @@ fn signing_key(bytes: &[u8]) -> Result<(Algorithm, EncodingKey), String> {
             "no private key that signs EdDSA, ES256 or RS256 (PKCS#8 in PEM)".to_owned()
         });
     }
-    let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
     // As the node reads it, and as strict.
-    KeySet::from_file(bytes)?;
-    EncodingKey::from_secret(secret).map(|key| (Algorithm::HS256, key)).map_err(|error| error.to_string())
+    let key = EncodingKey::from_secret(secret_in(text)?.as_bytes()).map_err(|error| error.to_string())?;
+    Ok((Algorithm::HS256, key))
 }
 
 /// Says what a node would say.
@@ -115,7 +117,7 @@ fn report(check: &CheckTokenArguments) -> anyhow::Result<()> {
         names.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
     };
     let expected =
-        Expected { issuers: names(&check.issuer), audiences: names(&check.audience), ..Expected::default() };
+        Expected { issuers: names(&check.issuer), audiences: names(&check.audience), leeway: LEEWAY };
     let now = now_micros();
     match Jwt::new(keys, expected, false).check(&token, now) {
         Ok(pass) if check.json => print_json(&as_json(&pass)),
