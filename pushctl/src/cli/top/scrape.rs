@@ -152,6 +152,12 @@ impl Manager {
 
     fn no_http(&self, error: &hyper::Error) -> anyhow::Error {
         let address = self.address();
+        // A request that was queued when the connection failed is cancelled, and why is inside.
+        let inside =
+            std::error::Error::source(error).and_then(|source| source.downcast_ref::<hyper::Error>());
+        if let Some(inside) = inside.filter(|_| error.is_canceled()) {
+            return self.no_http(inside);
+        }
         let is_network = std::error::Error::source(error).is_some_and(|source| source.is::<io::Error>());
         if is_network || error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
             return anyhow!("{address} broke the connection off ({error})");
