@@ -3,7 +3,7 @@
 //! Read in this order: [`settings`] (flags, variables, all mistakes at once), [`telemetry`] (logs,
 //! `/healthz`, `/readyz`, `/metrics`), [`http_server`], [`shutdown`] (drain, then force), [`registry`] (who else is
 //! there: the only module that knows etcd), and the small [`id`], [`clock`], [`followed_file`] (keys that change),
-//! [`local_page`] and [`open_doors`].
+//! [`tls`] (certificates that change), [`local_page`] and [`open_doors`].
 
 pub mod clock;
 pub mod followed_file;
@@ -15,3 +15,4 @@ pub mod registry;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;

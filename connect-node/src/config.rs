@@ -7,6 +7,7 @@ use pushcast_common::{
     followed_file::FollowedFile,
     registry::{EtcdSettings, Record},
     settings::{self, Addr, EtcdArgs, ExitOutcome, OPEN, Problems},
+    tls::{ServerTls, TlsArgs},
 };
 
 use crate::{
@@ -24,6 +25,8 @@ struct Args {
     /// Where clients connect: WebSocket at /ws
     #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:8000")]
     ws_addr: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Where push-managers link
     #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:8001")]
     grpc_addr: String,
@@ -101,6 +104,8 @@ struct Args {
 pub struct Config {
     /// Where clients connect.
     pub ws_addr: Addr,
+    /// What `ws_addr` shows of itself; plain without.
+    pub tls: Option<ServerTls>,
     /// Where managers link.
     pub grpc_addr: Addr,
     /// Where operators look.
@@ -161,6 +166,7 @@ impl Config {
         let loopback = Addr { host: Ipv4Addr::LOCALHOST.to_string(), port: 0 };
         Self {
             ws_addr: loopback.clone(),
+            tls: None,
             grpc_addr: loopback.clone(),
             http_addr: loopback,
             advertise_addr: None,
@@ -248,6 +254,7 @@ impl Config {
             keys.map_err(|error| problems.push("--ticket-key-file", format!("{path}: {error}"))).ok()
         });
         let config = Self {
+            tls: args.tls.settings(&mut problems, "connect_node"),
             advertise_addr,
             node_id: args.node_id.clone(),
             public_url: args.public_url.clone(),
@@ -310,7 +317,8 @@ impl Config {
         };
         let ws_url = self.public_url.clone().unwrap_or_else(|| {
             let at = if self.ws_addr.is_unspecified() { &grpc_addr.host } else { &self.ws_addr.host };
-            format!("ws://{}/ws", Addr { host: at.clone(), port: ws_port })
+            let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+            format!("{scheme}://{}/ws", Addr { host: at.clone(), port: ws_port })
         });
         Record {
             id: self.id(grpc_port),

@@ -217,6 +217,49 @@ pub(crate) fn origin_refused() {
     counter!("connect_node_upgrades_refused_total", "reason" => "origin").increment(1);
 }
 
+/// How the beginning of a TLS connection went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsHandshake {
+    Done,
+    Failed,
+    /// Nothing encrypted came.
+    Plain,
+    TimedOut,
+}
+
+impl TlsHandshake {
+    const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Plain, Self::TimedOut];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Done => "ok",
+            Self::Failed => "failed",
+            Self::Plain => "plain",
+            Self::TimedOut => "timeout",
+        }
+    }
+}
+
+/// A client began a TLS connection, or tried to.
+pub(crate) fn tls_handshake(outcome: TlsHandshake) {
+    counter!("connect_node_tls_handshakes_total", "outcome" => outcome.label()).increment(1);
+}
+
+/// The series of a node that speaks TLS, at 0.
+pub(crate) fn describe_tls() {
+    describe_counter!(
+        "connect_node_tls_handshakes_total",
+        "TLS handshakes of clients, by outcome: ok, failed, plain (nothing encrypted came), timeout."
+    );
+    describe_counter!(
+        "connect_node_tls_certificate_reads_total",
+        "Times another certificate was there, by outcome: ok, or failed and left as it was."
+    );
+    for outcome in TlsHandshake::ALL {
+        counter!("connect_node_tls_handshakes_total", "outcome" => outcome.label()).increment(0);
+    }
+}
+
 /// A client was refused what it asked for.
 pub(crate) fn token_refused(refused: Refused) {
     counter!("connect_node_tokens_refused_total", "reason" => refused.label()).increment(1);

@@ -8,6 +8,7 @@ use pushcast_common::{
     registry::{Kind, Record, RegisterError, Registration, Registry, Snapshot, State, Taken},
     shutdown::Shutdown,
     telemetry,
+    tls::ServerTls,
 };
 use pushcast_proto::connectnode::v1::connect_node_service_server::ConnectNodeServiceServer;
 use tokio::{
@@ -15,6 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_stream::{StreamExt, wrappers::TcpListenerStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -133,6 +135,7 @@ pub async fn run(
             allowed_origins: config.allowed_origins.clone(),
             auth_cookie: config.auth_cookie.clone(),
         },
+        tls: config.tls.as_ref().map(tls_acceptor).transpose()?,
         keys: keys.clone(),
         ingest: Arc::clone(&ingest),
         admission: Arc::clone(&admission),
@@ -163,6 +166,11 @@ pub async fn run(
         tokio::task::spawn_blocking(move || thread.join()).await.map_err(io::Error::other)??;
     }
     result
+}
+
+/// How the shards speak TLS with clients, who speak HTTP/1.1 in it: a WebSocket in HTTP/2 would be somebody else's stream.
+fn tls_acceptor(tls: &ServerTls) -> io::Result<TlsAcceptor> {
+    Ok(tls.config(&[b"http/1.1"]).map_err(io::Error::other)?.into())
 }
 
 /// Everything of a node that is not a shard.
@@ -198,6 +206,10 @@ impl Node {
         }
         if let (ClientAuth::Jwt(jwt), Some(source)) = (&self.config.auth, &self.config.token_keys) {
             helpers.spawn(auth::follow(source.clone(), Arc::clone(jwt)));
+        }
+        if let Some(tls) = self.config.tls.clone() {
+            metrics::describe_tls();
+            helpers.spawn(tls.follow());
         }
         helpers.spawn(open_doors::keep_warning(self.config.open_doors.clone()));
 

@@ -9,7 +9,7 @@ use pushcast_proto::client::v1::{
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
     tungstenite::{self, Message, client::IntoClientRequest as _, protocol::WebSocketConfig},
 };
 
@@ -99,7 +99,11 @@ impl Client {
             .read_buffer_size(16 << 10)
             .max_frame_size(Some(MAX_FRAME))
             .max_message_size(Some(MAX_FRAME));
-        let (socket, _response) = connect_async_with_config(request, Some(config), true)
+        let connector = match request.uri().scheme_str() {
+            Some("wss") => Connector::Rustls(address::trust(options)?),
+            _ => Connector::Plain,
+        };
+        let (socket, _response) = connect_async_tls_with_config(request, Some(config), true, Some(connector))
             .await
             .map_err(|error| address::connect_error(&options.url, error))?;
         let mut client = Self {

@@ -25,11 +25,11 @@ export const PHONE = {
 };
 
 /**
- * Runs a script: `check(browser, url, ...rest)` with the arguments of the command line. What it throws is the
- * failure.
+ * Runs a script: `check(browser, url, ...rest)` with the arguments of the command line, in a browser with further
+ * arguments of its own. What it throws is the failure.
  */
-export async function run(check) {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
+export async function run(check, further = []) {
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: [...ARGUMENTS, ...further] });
   try {
     await check(browser, ...process.argv.slice(2));
   } catch (error) {

@@ -5,6 +5,7 @@
 //! a [`sink`] that speaks the node's side of a link cheaply, or wrongly on purpose.
 
 pub mod api_keys;
+pub mod authority;
 pub mod dev;
 pub mod etcd;
 pub mod eventually;

@@ -21,6 +21,7 @@ mod load;
 mod membership;
 mod metrics;
 mod other_clients;
+mod over_tls;
 mod resume;
 mod scene;
 mod slow_client;

@@ -54,7 +54,7 @@ impl<T: Transport> Shard<T> {
         }
         self.metrics.slow_close();
         connection.forget_pending();
-        connection.outbox.drop_unbegun();
+        connection.outbox.drop_unbegun(&connection.transport);
         self.end(key, CloseReason::SlowConsumer, CloseReason::SlowConsumer.text(), now);
     }
 

@@ -78,9 +78,14 @@ impl Outbox {
         Ok(total)
     }
 
-    /// Drops everything but the rest of the frame begun.
-    pub fn drop_unbegun(&mut self) {
-        self.queue.truncate(self.head + self.begun);
+    /// Drops everything but the rest of the frame begun, and of those that the transport is committed to.
+    pub fn drop_unbegun(&mut self, transport: &impl Transport) {
+        let queued = &self.queue[self.head..];
+        let kept = match transport.committed().checked_sub(self.begun) {
+            Some(more) => self.begun + more + rest_of_frame(&queued[self.begun..], more),
+            None => self.begun,
+        };
+        self.queue.truncate(self.head + kept);
         self.queue.shrink_to_fit();
     }
 
@@ -198,7 +203,7 @@ mod tests {
             }
             prop_assert_eq!(&*peer.got.borrow(), &all[..peer.got.borrow().len()]);
             prop_assert_eq!(peer.got.borrow().len() + outbox.len(), all.len());
-            outbox.drop_unbegun();
+            outbox.drop_unbegun(&peer);
             outbox.push(&frame(3));
             *peer.accepts.borrow_mut() = vec![usize::MAX];
             outbox.flush(&peer).expect("the peer has no errors");

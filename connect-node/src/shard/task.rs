@@ -10,12 +10,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::net::TcpStream;
-
 use super::{
     slab::SlabKey,
+    socket::Socket,
     state::Shard,
     thread::{Clock, Core},
+    transport::Transport as _,
 };
 
 pub(super) struct ConnectionTask {
@@ -41,7 +41,7 @@ impl Future for ConnectionTask {
 }
 
 fn poll_connection(
-    shard: &RefCell<Shard<TcpStream>>,
+    shard: &RefCell<Shard<Socket>>,
     clock: &Clock,
     key: SlabKey,
     cx: &mut Context<'_>,
@@ -67,7 +67,7 @@ fn poll_connection(
                 let Some(connection) = shard.connections.get_mut(key) else { return Poll::Ready(()) };
                 if connection.outbox.len() == before {
                     // The socket refused: forget tokio's idea that it is writable, and ask again.
-                    super::transport::Transport::wake_when_writable(&connection.transport, cx.waker());
+                    connection.transport.wake_when_writable(cx.waker());
                     break;
                 }
             }

@@ -26,10 +26,12 @@ use tokio::{
     task::yield_now,
     time::{MissedTickBehavior, interval},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     doors::UpgradeDoors,
+    socket::Socket,
     state::{Now, Shard, ShardSettings},
     upgrade,
     wheel::TICK_MILLIS,
@@ -81,6 +83,7 @@ pub(crate) struct ShardThread {
 pub(crate) struct ShardParts {
     pub(crate) settings: ShardSettings,
     pub(crate) doors: UpgradeDoors,
+    pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) keys: Keys,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) admission: Arc<Admission>,
@@ -91,9 +94,11 @@ pub(crate) struct ShardParts {
 
 /// What a shard's tasks share.
 pub(super) struct Core {
-    pub(super) shard: RefCell<Shard<TcpStream>>,
+    pub(super) shard: RefCell<Shard<Socket>>,
     /// Which upgrades are let through.
     pub(super) doors: UpgradeDoors,
+    /// How clients are spoken to, if with TLS.
+    pub(super) tls: Option<TlsAcceptor>,
     pub(super) clock: Clock,
     pub(super) router: Router,
     pub(super) admission: Arc<Admission>,
@@ -208,6 +213,7 @@ fn run_thread(
     let core = Rc::new(Core {
         shard: RefCell::new(shard),
         doors: parts.doors,
+        tls: parts.tls,
         clock: Clock(Instant::now()),
         router: parts.router,
         admission: parts.admission,
@@ -282,7 +288,7 @@ fn obey(core: &Rc<Core>, command: Command) {
     }
 }
 
-fn answer(shard: &mut Shard<TcpStream>, query: &QueryRequest) -> QueryResponse {
+fn answer(shard: &mut Shard<Socket>, query: &QueryRequest) -> QueryResponse {
     let limit = if query.limit == 0 { MAX_MATCHES } else { MAX_MATCHES.min(query.limit as usize) };
     let mut found = None;
     let slots = match &query.about {

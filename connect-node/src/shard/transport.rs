@@ -13,6 +13,11 @@ use tokio::{io::Interest, net::TcpStream};
 pub trait Transport {
     /// Sends what is accepted at once; `WouldBlock` if nothing is.
     fn send(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// How many of the bytes that the last send did not accept are on their way all the same: the next send has to begin
+    /// with them.
+    fn committed(&self) -> usize {
+        0
+    }
     /// Receives what is there; `WouldBlock` if nothing is, 0 at the end. Less than fits is all there was.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
     /// After a send that was refused: wakes `waker` once the stream accepts again.

@@ -1,24 +1,30 @@
-//! From an accepted socket to a WebSocket connection: hyper speaks HTTP, then leaves.
+//! From an accepted socket to a WebSocket connection: TLS if it is asked for, then hyper speaks HTTP, and leaves.
 //!
 //! `/ws` is matched before axum's router, which answers everything else. What hyper needed for HTTP (17 KiB)
 //! is gone once the connection is a WebSocket.
 
 use std::{cell::RefCell, convert::Infallible, rc::Rc, time::Duration};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pushcast_proto::client::v1::Connect;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tower_service::Service;
 
 use super::{
     connection::Connection,
     frames::{FORMATS, Format},
+    socket::Socket,
     task::ConnectionTask,
     thread::Core,
+    tls::TlsSocket,
+    tls_handshake,
 };
 use crate::{
     metrics,
@@ -44,33 +50,22 @@ struct Upgrade {
     token: String,
 }
 
+/// A socket on which a WebSocket begins.
+struct Upgraded {
+    socket: Socket,
+    /// What the client sent right behind its request.
+    sent: Bytes,
+    upgrade: Upgrade,
+}
+
 /// Serves HTTP on a socket until it becomes a WebSocket, and then hands it to the shard.
 pub(super) async fn serve(core: Rc<Core>, socket: TcpStream, permit: Permit) {
-    let accepted: Rc<RefCell<Option<Upgrade>>> = Rc::default();
-    let service = {
-        let (core, accepted) = (Rc::clone(&core), Rc::clone(&accepted));
-        service_fn(move |request| answer(Rc::clone(&core), Rc::clone(&accepted), request))
-    };
-    let http = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(socket), service)
-        .without_shutdown();
-    let parts = tokio::select! {
-        parts = http => parts,
+    let upgraded = tokio::select! {
+        upgraded = until_upgraded(&core, socket) => upgraded,
         () = core.stop.cancelled() => return,
         () = tokio::time::sleep(HTTP_TIMEOUT) => return,
     };
-    let parts = match parts {
-        Ok(parts) => parts,
-        Err(error) => {
-            tracing::debug!(%error, "HTTP ended before an upgrade.");
-            return;
-        }
-    };
-    let Some(upgrade) = accepted.take() else { return };
-    let socket = parts.io.into_inner();
+    let Some(Upgraded { socket, sent, upgrade }) = upgraded else { return };
     let key = {
         let mut shard = core.shard.borrow_mut();
         let now = core.clock.now();
@@ -81,18 +76,53 @@ pub(super) async fn serve(core: Rc<Core>, socket: TcpStream, permit: Permit) {
         if let Some(connect) = upgrade.connect {
             shard.on_url(key, connect, now);
         }
-        if !parts.read_buf.is_empty() {
-            // What the client sent right behind its request.
-            shard.feed(key, &parts.read_buf, now);
+        if !sent.is_empty() {
+            shard.feed(key, &sent, now);
         }
         if shard.draining {
             shard.close_restarting(key, now);
         }
         key
     };
-    drop(parts.read_buf);
+    drop(sent);
     core.connections.spawn_local(ConnectionTask::new(Rc::clone(&core), key));
     core.wake_to_flush();
+}
+
+/// `None` if it came to no upgrade.
+async fn until_upgraded(core: &Rc<Core>, socket: TcpStream) -> Option<Upgraded> {
+    let Some(tls) = &core.tls else {
+        let (socket, sent, upgrade) = speak_http(core, socket).await?;
+        return Some(Upgraded { socket: Socket::Plain(socket), sent, upgrade });
+    };
+    let stream = tls_handshake::accept(tls, socket).await?;
+    let (stream, sent, upgrade) = speak_http(core, stream).await?;
+    let (socket, session) = stream.into_inner();
+    Some(Upgraded { socket: Socket::Tls(Box::new(TlsSocket::new(socket, session))), sent, upgrade })
+}
+
+async fn speak_http<S>(core: &Rc<Core>, stream: S) -> Option<(S, Bytes, Upgrade)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let accepted: Rc<RefCell<Option<Upgrade>>> = Rc::default();
+    let service = {
+        let (core, accepted) = (Rc::clone(core), Rc::clone(&accepted));
+        service_fn(move |request| answer(Rc::clone(&core), Rc::clone(&accepted), request))
+    };
+    let http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .without_shutdown();
+    match http.await {
+        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf, accepted.take()?)),
+        Err(error) => {
+            tracing::debug!(%error, "HTTP ended before an upgrade.");
+            None
+        }
+    }
 }
 
 async fn answer(

@@ -228,6 +228,9 @@ pub(super) struct ListenArguments {
     /// hold the token itself.
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
+    /// File with the certificates (PEM) that those of wss:// nodes are checked against; this machine's if left out.
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
     /// Tenant; the default one if left out.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(super) app: String,

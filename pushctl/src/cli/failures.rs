@@ -105,6 +105,9 @@ pub(super) fn connect_tip(error: &ConnectError) -> Option<String> {
         ConnectError::Unreachable { .. } => {
             Some(format!("{TRY_A_FLEET}; --url or PUSHCTL_URL names another node"))
         }
+        ConnectError::Tls { .. } => Some(
+            "--ca-file names the certificates that the node's is checked against; a node without TLS has ws://".to_owned(),
+        ),
         ConnectError::Refused { status: 404, .. } | ConnectError::NotWebSocket { .. } => Some(
             "what is wanted is the WebSocket port of a connect-node, 8000 by default: ws://host:8000/ws"
                 .to_owned(),

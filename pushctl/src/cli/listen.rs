@@ -2,17 +2,19 @@
 
 use std::{
     io::IsTerminal as _,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
-use pushcast_common::shutdown;
+use pushcast_common::{shutdown, tls};
 use pushcast_proto::client::v1::Push;
 use pushctl::{
     client::{ConnectError, Options, content},
     format::Format,
     session::{Session, SessionError, SessionEvent},
 };
+use rustls::ClientConfig;
 
 use super::{
     arguments::{FormatArgument, ListenArguments},
@@ -54,7 +56,8 @@ pub(super) async fn run(arguments: ListenArguments) -> anyhow::Result<()> {
     let count = arguments.count;
     let stop = shutdown::on_signals().context("cannot wait for Ctrl-C")?;
     let token = TokenSource::new(arguments.token_file.clone());
-    let options = Options { token: token.read()?, ..options(arguments) };
+    let tls = trust(&arguments)?;
+    let options = Options { token: token.read()?, tls, ..options(arguments) };
     let mut session = Session::new(options);
     let ended = tokio::select! {
         ended = receive(&mut session, form, count, &token) => ended,
@@ -66,6 +69,18 @@ pub(super) async fn run(arguments: ListenArguments) -> anyhow::Result<()> {
     };
     session.close().await;
     ended
+}
+
+/// What nodes' certificates are checked against, read once and before anything else is done.
+fn trust(arguments: &ListenArguments) -> anyhow::Result<Option<Arc<ClientConfig>>> {
+    if !arguments.urls.iter().any(|url| url.starts_with("wss://")) {
+        return match arguments.ca_file {
+            Some(_) => Err(Misuse("--ca-file: has no effect, no --url begins with wss://".to_owned()).into()),
+            None => Ok(None),
+        };
+    }
+    let config = tls::client::trusting(arguments.ca_file.as_deref());
+    Ok(Some(Arc::new(config.map_err(|error| Misuse(format!("--ca-file: {error}")))?)))
 }
 
 fn form(arguments: &ListenArguments, is_terminal: bool) -> Form {

@@ -1,8 +1,10 @@
 //! The URL a client asks for, and what the answer to it means.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use pushcast_common::tls;
+use rustls::ClientConfig;
 
 use super::{
     ConnectBy, ConnectError, Options,
@@ -35,6 +37,13 @@ fn encode(value: &str) -> String {
     utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
 }
 
+/// What a node's certificate is checked against.
+pub(super) fn trust(options: &Options) -> Result<Arc<ClientConfig>, ConnectError> {
+    let read = || tls::client::trusting(None).map(Arc::new);
+    let cannot = |reason| ConnectError::Tls { url: options.url.clone(), reason };
+    options.tls.clone().map_or_else(read, Ok).map_err(cannot)
+}
+
 /// What a failed upgrade means to the caller.
 pub(super) fn connect_error(url: &str, error: tungstenite::Error) -> ConnectError {
     let url = url.to_owned();
@@ -53,6 +62,9 @@ pub(super) fn connect_error(url: &str, error: tungstenite::Error) -> ConnectErro
         tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             ConnectError::Unreachable { url, reason: "nothing listens there".to_owned() }
         }
+        tungstenite::Error::Io(error) if is_of_tls(&error) => {
+            ConnectError::Tls { url, reason: error.to_string() }
+        }
         tungstenite::Error::Io(error) => {
             ConnectError::Unreachable { url, reason: format!("cannot connect ({error})") }
         }
@@ -60,10 +72,13 @@ pub(super) fn connect_error(url: &str, error: tungstenite::Error) -> ConnectErro
     }
 }
 
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<rustls::Error>())
+}
+
 fn what_is_wrong(error: &UrlError) -> String {
     match error {
-        UrlError::UnsupportedUrlScheme => "it does not begin with ws://".to_owned(),
-        UrlError::TlsFeatureNotEnabled => "wss:// is not spoken".to_owned(),
+        UrlError::UnsupportedUrlScheme => "it does not begin with ws:// or wss://".to_owned(),
         error => error.to_string(),
     }
 }

@@ -1,6 +1,10 @@
 //! What a client can ask for.
 
+use std::sync::Arc;
+
 use pushcast_proto::client::v1::Resume;
+
+use rustls::ClientConfig;
 
 use crate::format::Format;
 
@@ -17,7 +21,7 @@ pub enum ConnectBy {
 /// What a client wants. `Options::new(url)` asks for nothing but the connection.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The node, such as `ws://127.0.0.1:8000/ws`.
+    /// The node, such as `ws://127.0.0.1:8000/ws` or `wss://push.example.com/ws`.
     pub url: String,
     /// Further nodes of the fleet, for a session to go to when this one is lost. A single connection uses none.
     pub urls: Vec<String>,
@@ -36,6 +40,8 @@ pub struct Options {
     pub format: Format,
     /// By frame or by URL.
     pub by: ConnectBy,
+    /// What the certificates of `wss://` nodes are checked against; none: those of this machine.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Show a message every time it comes, where the contract has clients drop repeats.
     pub keep_repeats: bool,
 }

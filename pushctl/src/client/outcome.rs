@@ -49,6 +49,14 @@ pub enum ConnectError {
         /// What the network said.
         reason: String,
     },
+    /// There is no TLS connection with whoever is there, or none that can be trusted.
+    #[error("{url}: no TLS connection ({reason})")]
+    Tls {
+        /// As given.
+        url: String,
+        /// What the two do not agree on.
+        reason: String,
+    },
     /// What answers there is no HTTP server: a gRPC port, as a rule.
     #[error("{url}: does not speak WebSocket ({reason})")]
     NotWebSocket {

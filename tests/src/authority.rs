@@ -1,0 +1,87 @@
+//! Certificates for tests, as files.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber};
+use tempfile::TempDir;
+
+/// An authority with a directory of its own, which is gone when it is dropped.
+#[derive(Debug)]
+pub struct Authority {
+    directory: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    /// A new one, which nobody trusts yet.
+    ///
+    /// # Panics
+    /// If no files can be made.
+    #[allow(clippy::new_without_default, reason = "every one is another one")]
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "Pushcast test authority");
+        let key = KeyPair::generate().expect("keys can be made");
+        let pem = params.self_signed(&key).expect("it is complete").pem();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let authority = Self { directory, issuer: Issuer::new(params, key), pem };
+        authority.write("ca.pem", &authority.pem);
+        authority
+    }
+
+    /// The file that those have who trust it.
+    pub fn ca(&self) -> PathBuf {
+        self.path("ca.pem")
+    }
+
+    /// A file of its directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes `cert.pem`, with the authority's own behind it, and `key.pem`: a server at these names and addresses, which
+    /// whoever looks tells from others by its serial number. What was there is replaced.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn certify(&self, names: &[&str], serial: u64) -> Files {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("the names are good");
+        params.serial_number = Some(SerialNumber::from(serial));
+        let key = KeyPair::generate().expect("keys can be made");
+        let cert = params.signed_by(&key, &self.issuer).expect("it is complete");
+        let files = Files { cert: self.path("cert.pem"), key: self.path("key.pem") };
+        self.write("cert.pem", &format!("{}{}", cert.pem(), self.pem));
+        self.write("key.pem", &key.serialize_pem());
+        files
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).expect("it is ours");
+    }
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// The certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl Files {
+    /// The flags of a server that shows it.
+    ///
+    /// # Panics
+    /// Never: temporary files have names that are UTF-8.
+    pub fn flags(&self) -> [(&str, &str); 2] {
+        [("--tls-cert-file", text(&self.cert)), ("--tls-key-file", text(&self.key))]
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("its name is ours")
+}
