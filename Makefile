@@ -1,4 +1,4 @@
-.PHONY: build run test chaos check fmt guard-record bench
+.PHONY: build run test chaos fuzz check fmt guard-record bench
 
 build:
 	cargo build --workspace
@@ -11,10 +11,16 @@ test: build
 	tests/install.sh
 	tests/run.sh
 
-# Whole fleets under faults, with the full numbers, and 100,000 simulated ones: about 25 minutes.
+# Whole fleets under faults, with the full numbers, 100,000 simulated ones, and a minute of each fuzz target: about 40
+# minutes.
 chaos: build
 	target/debug/chaos
 	SIMULATION_SCHEDULES=100000 cargo test -p pushcast-simulation
+	tests/fuzz/run.sh 60
+
+# An hour of each fuzz target.
+fuzz:
+	tests/fuzz/run.sh 3600
 
 check:
 	cargo fmt --all --check

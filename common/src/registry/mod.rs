@@ -21,7 +21,7 @@ use etcd::Etcd;
 use memory::Memory;
 
 pub use etcd::{EtcdSettings, EtcdTls, EtcdUser};
-pub use record::{Kind, Record, Snapshot, Source, State, UnknownState};
+pub use record::{BadRecord, Kind, Record, Snapshot, Source, State, UnknownState};
 pub use registration::{RegisterError, Registration, Taken};
 
 /// A cheap handle to the registry; clones share everything.

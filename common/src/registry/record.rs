@@ -102,11 +102,14 @@ pub struct Record {
 
 /// Why a stored value is not one of our records.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BadRecord {
+pub enum BadRecord {
+    /// Not JSON, or not with these members.
     #[error("not a record: {0}")]
     Json(#[from] serde_json::Error),
+    /// Somebody else's.
     #[error("its id is {0:?}, not that of its key")]
     OtherId(String),
+    /// Nobody could reach it.
     #[error("its grpc_addr is empty")]
     NoAddress,
 }
@@ -117,11 +120,13 @@ impl Record {
         format!("{:016x}", rand::random::<u64>())
     }
 
-    pub(crate) fn to_json(&self) -> String {
+    /// The value to store.
+    pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a struct of strings and one enum always serialises")
     }
 
-    pub(crate) fn from_json(id: &str, value: &[u8]) -> Result<Self, BadRecord> {
+    /// Reads the value stored under the key that ends in `id`.
+    pub fn from_json(id: &str, value: &[u8]) -> Result<Self, BadRecord> {
         let record: Self = serde_json::from_slice(value)?;
         if record.id != id {
             return Err(BadRecord::OtherId(record.id));
