@@ -5,7 +5,6 @@
 //! ([`source`]); how a token is read is the `jsonwebtoken` crate's affair, what may be in it is [`claims`]'.
 
 mod claims;
-mod ed25519;
 mod keys;
 mod refused;
 mod settings;
@@ -80,7 +79,6 @@ impl fmt::Debug for Jwt {
 impl Jwt {
     /// `keys` are those known now; with `fetches` there may be more at an address.
     pub fn new(keys: KeySet, expected: Expected, fetches: bool) -> Self {
-        ed25519::install();
         let fetched_at = AtomicU64::new(if fetches { 0 } else { u64::MAX });
         Self { keys: RwLock::new(Arc::new(keys)), expected, fetched_at, wanted: Notify::new() }
     }

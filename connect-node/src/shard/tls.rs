@@ -284,7 +284,8 @@ mod tests {
             let (socket, peer) = connected(move |mut peer| {
                 wait.recv().unwrap();
                 let mut all = Vec::new();
-                peer.read_to_end(&mut all).unwrap();
+                // The end may come without a close_notify, which nobody waits for.
+                let _end = peer.read_to_end(&mut all);
                 all
             })
             .await;
@@ -319,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn everything_is_received_however_small_the_buffer_is() {
-        let sent: Vec<u8> = (0..300_000_u32).map(|n| (n * n >> 3) as u8).collect();
+        let sent: Vec<u8> = (0..300_000_u64).map(|n| (n * n >> 3) as u8).collect();
         let sending = sent.clone();
         let (socket, peer) = connected(move |mut peer| {
             peer.write_all(&sending).unwrap();

@@ -2,7 +2,6 @@
 
 use std::{io, time::Duration};
 
-use rustls::{Error, InvalidMessage};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -13,34 +12,35 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What somebody gets who speaks HTTP where TLS is spoken. Not encrypted, or nobody could read it.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
-    Content-Length: 51\r\n\r\nThis port speaks TLS: use wss:// or https:// here.\n\n";
+    Content-Length: 51\r\n\r\nThis port speaks TLS: use wss:// or https:// here.\n";
 
 /// `None` if it does not come to a connection.
 pub(super) async fn accept(tls: &TlsAcceptor, socket: TcpStream) -> Option<TlsStream<TcpStream>> {
-    let handshake = tls.accept(socket).into_fallible();
-    let (outcome, error) = match timeout(HANDSHAKE_TIMEOUT, handshake).await {
-        Ok(Ok(stream)) => {
+    let outcome = match timeout(HANDSHAKE_TIMEOUT, shake_hands(tls, socket)).await {
+        Ok(Ok(Some(stream))) => {
             metrics::tls_handshake(TlsHandshake::Done);
             return Some(stream);
         }
-        Ok(Err((error, mut socket))) => {
-            let outcome = if is_plain(&error) { TlsHandshake::Plain } else { TlsHandshake::Failed };
-            if outcome == TlsHandshake::Plain {
-                // Whoever does not take it never learns why; nothing else depends on it.
-                let _ = socket.write_all(NOT_TLS).await;
-            }
-            (outcome, error)
+        Ok(Ok(None)) => TlsHandshake::Plain,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "A TLS handshake failed.");
+            TlsHandshake::Failed
         }
-        Err(elapsed) => (TlsHandshake::TimedOut, elapsed.into()),
+        Err(_elapsed) => TlsHandshake::TimedOut,
     };
     metrics::tls_handshake(outcome);
-    tracing::debug!(%error, "No TLS connection came about.");
     None
 }
 
-fn is_plain(error: &io::Error) -> bool {
-    let tls = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
-    matches!(tls, Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)))
+/// `None` if the client did not begin one; it was told so.
+async fn shake_hands(tls: &TlsAcceptor, mut socket: TcpStream) -> io::Result<Option<TlsStream<TcpStream>>> {
+    let mut first = [0];
+    // Before rustls, which would answer with an alert that is no text.
+    if socket.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+        socket.write_all(NOT_TLS).await?;
+        return Ok(None);
+    }
+    tls.accept(socket).await.map(Some)
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ impl ConnectError {
     /// Whether trying again is of no use before somebody changes something.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::BadUrl { .. } | Self::NotWebSocket { .. } => true,
+            Self::BadUrl { .. } | Self::Tls { .. } | Self::NotWebSocket { .. } => true,
             Self::Unreachable { .. } | Self::TimedOut { .. } => false,
             Self::Refused { status, .. } => matches!(status, 300..=499) && *status != 429,
             Self::Closed { closed, .. } => closed.code.is_some_and(crate::reconnect::is_final),
