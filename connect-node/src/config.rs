@@ -4,6 +4,7 @@ use std::{ffi::OsString, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use clap::Parser;
 use pushcast_common::{
+    fleet_auth::{FleetArgs, FleetAuth, Role},
     followed_file::FollowedFile,
     registry::{EtcdSettings, Record},
     settings::{self, Addr, EtcdArgs, ExitOutcome, OPEN, Problems},
@@ -64,9 +65,8 @@ struct Args {
     /// are not asked]
     #[arg(long, value_name = "ORIGIN,…")]
     allowed_origins: Option<String>,
-    /// How managers prove who they are: "none" lets everybody in; has no default
-    #[arg(long, value_name = "none")]
-    fleet_auth: Option<String>,
+    #[command(flatten)]
+    fleet: FleetArgs,
     /// Lets "none" stand at an address that other machines reach, or behind a proxy
     #[arg(long)]
     insecure: bool,
@@ -148,6 +148,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Cookie that a token may be in.
     pub auth_cookie: Option<String>,
+    /// How managers and this node know each other.
+    pub fleet_auth: FleetAuth,
     /// Flags that let everybody in, to be warned of.
     pub open_doors: Vec<&'static str>,
     /// The registry, if there is one.
@@ -188,6 +190,7 @@ impl Config {
             local_pages_only: false,
             allowed_origins: Vec::new(),
             auth_cookie: None,
+            fleet_auth: FleetAuth::default(),
             open_doors: Vec::new(),
             etcd: None,
         }
@@ -198,11 +201,11 @@ impl Config {
         let grpc_addr = problems.addr("--grpc-addr", &args.grpc_addr);
         let http_addr = problems.addr("--http-addr", &args.http_addr);
         let auth = problems.how("--auth", args.auth.as_deref(), &["jwt", OPEN]);
-        let fleet_auth = problems.how("--fleet-auth", args.fleet_auth.as_deref(), &[OPEN]);
+        let fleet_auth = args.fleet.settings(&mut problems, Role::Node);
         let mut open_doors = Vec::new();
         for (flag, how, place, addr) in [
             ("--auth", &auth, "--ws-addr", ws_addr.as_ref()),
-            ("--fleet-auth", &fleet_auth, "--grpc-addr", grpc_addr.as_ref()),
+            ("--fleet-auth", &args.fleet.fleet_auth, "--grpc-addr", grpc_addr.as_ref()),
         ] {
             problems.open_door(flag, how.as_deref(), &[(place, addr)], args.insecure);
             open_doors.extend((how.as_deref() == Some(OPEN)).then_some(flag));
@@ -284,6 +287,7 @@ impl Config {
             local_pages_only: auth.as_deref() == Some(OPEN) && !args.insecure,
             allowed_origins,
             auth_cookie: args.auth_cookie.clone(),
+            fleet_auth,
             open_doors,
             etcd,
             ..Self::local()

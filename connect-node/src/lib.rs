@@ -13,7 +13,6 @@ mod close;
 mod config;
 mod drain;
 mod http_router;
-mod link_io;
 mod link_service;
 mod managers;
 mod metrics;

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, counter, gauge};
 use pushcast_common::clock::now_micros;
+use pushcast_common::fleet_auth::BytesRead;
 use pushcast_proto::connectnode::v1::{LinkRequest, LinkResponse, link_response};
 use tokio::{
     sync::Notify,
@@ -20,7 +21,6 @@ use tracing::{Span, info, info_span, warn};
 use crate::{
     ingest::{Ingest, IngestError, Owner},
     key::Keys,
-    link_io::BytesRead,
     link_state::{self, LinkError, LinkState, Me, Outcome},
 };
 

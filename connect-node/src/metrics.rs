@@ -29,6 +29,10 @@ pub(crate) fn describe() {
         "Times the keys of tokens were read anew, by outcome: ok, or failed and left as they were."
     );
     describe_gauge!("connect_node_token_keys", "Keys that tokens may be signed with.");
+    describe_counter!(
+        "connect_node_fleet_refused_total",
+        "Connections for managers that were refused because they did not prove to be of this fleet."
+    );
     describe_counter!("connect_node_upgrades_refused_total", "WebSocket upgrades refused, by reason.");
     describe_counter!("connect_node_delivered_messages_total", "Messages placed in connections.");
     describe_counter!(
@@ -159,6 +163,7 @@ pub(crate) fn describe() {
         "connect_node_link_pauses_total",
         "connect_node_link_wait_expired_total",
         "connect_node_token_renewals_total",
+        "connect_node_fleet_refused_total",
     ] {
         counter!(name).increment(0);
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use metrics::counter;
 use prost::Message as _;
+use pushcast_common::fleet_auth::BytesRead;
 use pushcast_common::id::{check_app, check_id};
 use pushcast_proto::connectnode::v1::{
     Everyone, LinkRequest, LinkResponse, Message, MessageBatch, PushMessageBatchRequest,
@@ -17,7 +18,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     batch::Batch,
-    link_io::BytesRead,
     link_service::{Link, LinkShared},
     readiness::Admission,
     shard::thread::ShardHandle,

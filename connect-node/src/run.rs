@@ -2,8 +2,10 @@
 
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
+use futures::stream;
 use pushcast_common::{
     clock::now_micros,
+    fleet_auth::incoming::Incoming,
     http_server, open_doors,
     registry::{Kind, Record, RegisterError, Registration, Registry, Snapshot, State, Taken},
     shutdown::Shutdown,
@@ -15,7 +17,6 @@ use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
 };
-use tokio_stream::{StreamExt, wrappers::TcpListenerStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -29,7 +30,6 @@ use crate::{
     inbox::Inbox,
     ingest::{Ingest, IngestSettings},
     key::Keys,
-    link_io::CountedIo,
     link_service::LinkShared,
     managers, metrics,
     node_service::NodeService,
@@ -47,9 +47,6 @@ const MEMORY_LEASE: Duration = Duration::from_secs(2);
 
 /// How long links and HTTP requests may take to end once everything else has.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// How long to leave the listener for links alone when the process is out of files.
-const OUT_OF_FILES: Duration = Duration::from_millis(50);
 
 /// HTTP/2 frames and windows of links: a batch is up to 256 KiB, and one stalled link may hold 1 MiB.
 const HTTP2_FRAME: u32 = 1 << 20;
@@ -211,6 +208,7 @@ impl Node {
             metrics::describe_tls();
             helpers.spawn(tls.follow());
         }
+        helpers.spawn(self.config.fleet_auth.clone().follow());
         helpers.spawn(open_doors::keep_warning(self.config.open_doors.clone()));
 
         let result = self.live(&registry, &shutdown).await;
@@ -311,13 +309,14 @@ impl Node {
             .build_v1()
             .map_err(io::Error::other)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let connections = TcpListenerStream::new(listener).then(|socket| async {
-            if socket.is_err() {
-                // tonic asks again at once, which would spin while the process is out of files.
-                tokio::time::sleep(OUT_OF_FILES).await;
-            }
-            socket.inspect(|socket| drop(socket.set_nodelay(true))).map(CountedIo::new)
+        let incoming =
+            Incoming::new(listener, self.config.fleet_auth.clone(), "connect_node_fleet_refused_total");
+        let connections = stream::unfold(incoming, |mut incoming| async {
+            let next = incoming.next().await;
+            Some((next, incoming))
         });
+        // It is put in its place once and for all.
+        let connections = Box::pin(connections);
         let server = tonic::transport::Server::builder()
             .max_frame_size(HTTP2_FRAME)
             .initial_stream_window_size(HTTP2_STREAM_WINDOW)

@@ -4,6 +4,7 @@ use std::{ffi::OsString, time::Duration};
 
 use clap::Parser;
 use pushcast_common::{
+    fleet_auth::{FleetArgs, FleetAuth, Role},
     registry::{EtcdSettings, Registry},
     settings::{self, Addr, EtcdArgs, ExitOutcome, OPEN, Problems},
 };
@@ -46,9 +47,8 @@ struct Args {
     /// The keys of --api-auth keys, one in each line (see below); changes hold within two seconds
     #[arg(long, value_name = "FILE")]
     api_keys_file: Option<String>,
-    /// How managers and nodes know each other; there is no default: "none" lets everybody
-    #[arg(long, value_name = "none")]
-    fleet_auth: Option<String>,
+    #[command(flatten)]
+    fleet: FleetArgs,
     /// gRPC addresses of connect-nodes; beside etcd, those used until it first answers
     #[arg(long, value_name = "HOST:PORT,…", default_value = "")]
     nodes: String,
@@ -92,6 +92,8 @@ pub struct Config {
     pub log_age: Duration,
     /// The keys of those who may call; none: everybody may.
     pub api_keys: Option<ApiKeys>,
+    /// How nodes and this manager know each other.
+    pub fleet_auth: FleetAuth,
     /// Flags that let everybody in, to be warned of.
     pub open_doors: Vec<&'static str>,
 }
@@ -110,6 +112,7 @@ impl Default for Config {
             log_bytes: 128 << 20,
             log_age: Duration::from_secs(120),
             api_keys: None,
+            fleet_auth: FleetAuth::default(),
             open_doors: Vec::new(),
         }
     }
@@ -124,7 +127,7 @@ impl Config {
         let api_keys = api_keys(&mut problems, args.api_auth.as_deref(), args.api_keys_file.as_deref());
         let doors = [("--grpc-addr", grpc_addr.as_ref()), ("--http-addr", http_addr.as_ref())];
         problems.open_door("--api-auth", args.api_auth.as_deref(), &doors, args.insecure);
-        problems.how("--fleet-auth", args.fleet_auth.as_deref(), &[OPEN]);
+        let fleet_auth = args.fleet.settings(&mut problems, Role::Manager);
         let nodes = match args.nodes.as_str() {
             "" => Vec::new(),
             nodes => problems.addrs("--nodes", nodes),
@@ -142,7 +145,7 @@ impl Config {
         let log_age = problems.duration_within("--log-age", &args.log_age, ages);
         problems.check()?;
         let is_open = |how: &Option<String>| how.as_deref() == Some(OPEN);
-        let doors = [("--api-auth", &args.api_auth), ("--fleet-auth", &args.fleet_auth)];
+        let doors = [("--api-auth", &args.api_auth), ("--fleet-auth", &args.fleet.fleet_auth)];
         let open_doors = doors.into_iter().filter(|(_, how)| is_open(how)).map(|(flag, _)| flag).collect();
         let (Some(grpc_addr), Some(http_addr)) = (grpc_addr, http_addr) else {
             unreachable!("an address that cannot be read is a problem");
@@ -157,6 +160,7 @@ impl Config {
             log_bytes,
             log_age,
             api_keys,
+            fleet_auth,
             open_doors,
         })
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use pushcast_common::fleet_auth::FleetAuth;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -12,6 +13,7 @@ use crate::{answers::NodeKey, hub::Hub, link, nodes::Change};
 #[derive(Debug)]
 pub(crate) struct Fleet {
     hub: Arc<Hub>,
+    auth: FleetAuth,
     links: JoinSet<()>,
     running: HashMap<NodeKey, (Id, CancellationToken)>,
     /// Nodes whose old link has to end before the new one begins.
@@ -19,8 +21,8 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, links: JoinSet::new(), running: HashMap::new(), again: Vec::new() }
+    pub(crate) fn new(hub: Arc<Hub>, auth: FleetAuth) -> Self {
+        Self { hub, auth, links: JoinSet::new(), running: HashMap::new(), again: Vec::new() }
     }
 
     /// Follows the set of nodes until cancelled. Then every link ends: by Close if
@@ -83,7 +85,8 @@ impl Fleet {
 
     fn start(&mut self, key: NodeKey) {
         let cancel = CancellationToken::new();
-        let task = self.links.spawn(link::keep(Arc::clone(&self.hub), key, cancel.clone()));
+        let keeping = link::keep(Arc::clone(&self.hub), key, self.auth.clone(), cancel.clone());
+        let task = self.links.spawn(keeping);
         self.running.insert(key, (task.id(), cancel));
     }
 

@@ -3,12 +3,13 @@
 use std::{
     future::Future as _,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use futures::Stream;
+use pushcast_common::fleet_auth::{BytesRead, FleetAuth};
 use pushcast_proto::connectnode::v1::{
     LinkRequest, LinkResponse, connect_node_service_client::ConnectNodeServiceClient,
 };
@@ -20,7 +21,7 @@ use tracing::{debug, info, warn};
 use crate::{
     answers::NodeKey,
     backoff::Backoff,
-    connection::{self, BytesRead},
+    connection,
     hub::{Hub, LinkFailure},
     link_state::Next,
     silence::{LOOK_EVERY, Silence},
@@ -54,7 +55,7 @@ enum Ended {
 
 /// Keeps the link to one node until it is cancelled, the node is forgotten, or the manager has said
 /// Close on it.
-pub(crate) async fn keep(hub: Arc<Hub>, key: NodeKey, cancel: CancellationToken) {
+pub(crate) async fn keep(hub: Arc<Hub>, key: NodeKey, auth: FleetAuth, cancel: CancellationToken) {
     let mut backoff = Backoff::new();
     let mut last_reason = String::new();
     while let Some(addr) = hub.link_connecting(key) {
@@ -64,7 +65,7 @@ pub(crate) async fn keep(hub: Arc<Hub>, key: NodeKey, cancel: CancellationToken)
                 hub.link_down(key);
                 return;
             }
-            ended = converse(&hub, key, &addr) => ended,
+            ended = converse(&hub, key, &addr, &auth) => ended,
         };
         let end = hub.link_down(key);
         if end.was_closed {
@@ -96,9 +97,9 @@ pub(crate) async fn keep(hub: Arc<Hub>, key: NodeKey, cancel: CancellationToken)
 }
 
 /// One connection from its beginning to its end.
-async fn converse(hub: &Arc<Hub>, key: NodeKey, addr: &str) -> Ended {
+async fn converse(hub: &Arc<Hub>, key: NodeKey, addr: &str, auth: &FleetAuth) -> Ended {
     let bytes_read = BytesRead::default();
-    let channel = match connection::connect(addr, Arc::clone(&bytes_read)).await {
+    let channel = match connection::connect(addr, auth.clone(), bytes_read.clone()).await {
         Ok(channel) => channel,
         Err(error) => return Ended::Unreachable(root_cause(&error)),
     };
@@ -145,7 +146,7 @@ async fn listen(
             }
             now = looks.tick() => {
                 let now = now.max(Instant::now());
-                if silence.look(bytes_read.load(Ordering::Relaxed), now - last_look) {
+                if silence.look(bytes_read.get(), now - last_look) {
                     return Ended::Silent;
                 }
                 last_look = now;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use pushcast_common::fleet_auth::FleetAuth;
 use pushcast_proto::{
     connectnode::v1::{QueryRequest, QueryResponse, connect_node_service_client::ConnectNodeServiceClient},
     pushmanager::v1::{ListNodesResponse, Node},
@@ -27,13 +28,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Listing {
     hub: Arc<Hub>,
+    auth: FleetAuth,
     /// By address; those of nodes that went are dropped with the next question.
     channels: Arc<Mutex<HashMap<String, Channel>>>,
 }
 
 impl Listing {
-    pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, channels: Arc::default() }
+    pub(crate) fn new(hub: Arc<Hub>, auth: FleetAuth) -> Self {
+        Self { hub, auth, channels: Arc::default() }
     }
 
     pub(crate) async fn nodes(&self) -> ListNodesResponse {
@@ -70,7 +72,7 @@ impl Listing {
             }
             let channel = match channels.get(&view.node.addr) {
                 Some(channel) => Some(channel.clone()),
-                None => connection::lazy(&view.node.addr).ok(),
+                None => connection::lazy(&view.node.addr, self.auth.clone()).ok(),
             };
             if let Some(channel) = &channel {
                 channels.insert(view.node.addr.clone(), channel.clone());

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::HeaderValue;
+use pushcast_common::fleet_auth::FleetAuth;
 use pushcast_proto::pushmanager::v1::{
     BroadcastRequest, BroadcastResponse, JoinRoomRequest, JoinRoomResponse, KickRequest, KickResponse,
     LeaveRoomRequest, LeaveRoomResponse, ListNodesRequest, ListNodesResponse, PushAnswer, PushStreamRequest,
@@ -42,8 +43,8 @@ pub(crate) struct PushService {
 }
 
 impl PushService {
-    pub(crate) fn new(hub: Arc<Hub>, callers: Callers, max_content: usize) -> Self {
-        Self { listing: Listing::new(Arc::clone(&hub)), hub, callers, max_content }
+    pub(crate) fn new(hub: Arc<Hub>, callers: Callers, max_content: usize, fleet_auth: FleetAuth) -> Self {
+        Self { listing: Listing::new(Arc::clone(&hub), fleet_auth), hub, callers, max_content }
     }
 
     pub(crate) fn max_content(&self) -> usize {

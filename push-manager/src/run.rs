@@ -180,7 +180,8 @@ impl Manager {
                 callers
             }
         };
-        let service = PushService::new(Arc::clone(&hub), callers, config.max_content);
+        let service =
+            PushService::new(Arc::clone(&hub), callers, config.max_content, config.fleet_auth.clone());
 
         let (health, serving) = grpc_server::build(grpc_listener, service.clone(), stops.servers.clone())
             .await
@@ -205,7 +206,8 @@ impl Manager {
             state: state_changes,
             joined: joined_sender,
         };
-        let fleet = Fleet::new(Arc::clone(&hub));
+        let fleet = Fleet::new(Arc::clone(&hub), config.fleet_auth.clone());
+        background.spawn(config.fleet_auth.clone().follow());
         background.spawn(telemetry::upkeep());
         if !config.open_doors.is_empty() {
             background.spawn(open_doors::keep_warning(config.open_doors.clone()));

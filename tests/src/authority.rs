@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber, date_time_ymd,
+};
 use tempfile::TempDir;
 
 /// An authority with a directory of its own, which is gone when it is dropped.
@@ -58,6 +60,24 @@ impl Authority {
         files
     }
 
+    /// Writes `<name>.pem` and `<name>.key`: a process of a fleet with this role as its name, for both ends of
+    /// connections; or one whose time is over.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn member(&self, name: &str, role: &str, is_expired: bool) -> Files {
+        let mut params = CertificateParams::new(vec![role.to_owned()]).expect("the name is good");
+        if is_expired {
+            params.not_after = date_time_ymd(2020, 1, 1);
+        }
+        let key = KeyPair::generate().expect("keys can be made");
+        let cert = params.signed_by(&key, &self.issuer).expect("it is complete");
+        let (cert_name, key_name) = (format!("{name}.pem"), format!("{name}.key"));
+        self.write(&cert_name, &cert.pem());
+        self.write(&key_name, &key.serialize_pem());
+        Files { cert: self.path(&cert_name), key: self.path(&key_name) }
+    }
+
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).expect("it is ours");
     }
@@ -82,6 +102,10 @@ impl Files {
     }
 }
 
-fn text(path: &Path) -> &str {
+/// A path as an argument.
+///
+/// # Panics
+/// Never: temporary files have names that are UTF-8.
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("its name is ours")
 }

@@ -74,7 +74,7 @@ async fn all_mistakes_are_reported_together() {
 }
 
 /// What is wrong about who is let in.
-fn doors() -> [(&'static str, &'static [&'static str], &'static [&'static str]); 6] {
+fn doors() -> [(&'static str, &'static [&'static str], &'static [&'static str]); 8] {
     [
         // Open to everybody at an address that everybody reaches.
         (
@@ -88,6 +88,20 @@ fn doors() -> [(&'static str, &'static [&'static str], &'static [&'static str]);
             &["--ws-addr 0.0.0.0:8000", "--grpc-addr 0.0.0.0:8001", "127.0.0.1:8000", "--insecure"],
         ),
         ("connect-node", &["--auth", "jwt", "--fleet-auth", "none"], &["--jwt-keys: --auth jwt needs"]),
+        (
+            "connect-node",
+            &["--auth", "none", "--fleet-auth", "key", "--fleet-ca-file", "x", "--tls-key-file", "x"],
+            &[
+                "--fleet-key-file: must be given with --fleet-auth key",
+                "--fleet-ca-file: is of use only with --fleet-auth mtls",
+                "--tls-key-file: needs --tls-cert-file",
+            ],
+        ),
+        (
+            "push-manager",
+            &["--api-auth", "none", "--fleet-auth", "mtls", "--fleet-ca-file", "/no/such/ca"],
+            &["--fleet-cert-file: must be given", "--fleet-private-key-file: must be given"],
+        ),
         (
             "connect-node",
             &["--auth", "jwt", "--fleet-auth", "none", "--jwt-keys", "/no/such/file", "--auth-cookie", "c"],

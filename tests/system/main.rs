@@ -14,6 +14,7 @@ mod delivery;
 mod drain;
 mod etcd_outage;
 mod failures;
+mod fleet_auth;
 mod grpc_services;
 mod heartbeats;
 mod http_gateway;

@@ -15,8 +15,9 @@ use pushcast_tests::{
     processes::Process,
     raw::exchange_bytes,
 };
-use pushctl::client::{Client, ConnectError, Options};
+use pushctl::client::{Client, ConnectError, Event, Options};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 /// Python's or Chromium's start on a busy machine takes a fraction of it.
 const WITHIN: Duration = Duration::from_secs(150);
@@ -93,10 +94,8 @@ async fn certificates_are_exchanged_under_load_and_no_connection_notices() {
                 assert!(recipients >= everybody, "only {recipients} of {everybody} are still there");
                 pushed += 1;
             }
-            shown = node
-                .metrics()
-                .await
-                .sum("connect_node_tls_certificate_reads_total", &[("outcome", "ok")]);
+            shown =
+                node.metrics().await.sum("connect_node_tls_certificate_reads_total", &[("outcome", "ok")]);
             check(shown >= serial as f64 - 1.0, || format!("{shown}"))
         })
         .await;
@@ -125,7 +124,10 @@ async fn certificates_are_exchanged_under_load_and_no_connection_notices() {
         by_client as usize
     });
     assert!(metrics.sum("connect_node_tls_handshakes_total", &[("outcome", "ok")]) > everybody.into());
-    assert!(metrics.sum("connect_node_tls_handshakes_total", &[("outcome", "failed")]) >= 1.0, "the stranger");
+    assert!(
+        metrics.sum("connect_node_tls_handshakes_total", &[("outcome", "failed")]) >= 1.0,
+        "the stranger"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,4 +237,38 @@ async fn one_that_takes_nothing_is_closed_as_slow_and_the_others_notice_nothing(
     };
     assert_eq!(closed.code, Some(4001), "{closed}");
     assert!(received < pushed, "{received} of {pushed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_connection_takes_little_memory() {
+    const WARM: usize = 100;
+    const IDLE: usize = 1_000;
+    let authority = Authority::new();
+    let files = authority.certify(LOCAL, 1);
+    let mut flags = files.flags().to_vec();
+    flags.push(("--heartbeat", "2s"));
+    let node = Node::alone("n1", &flags).await;
+    let options = trusting(&node, &authority, "idle");
+    let connect = async |count: usize| {
+        let mut tasks = JoinSet::new();
+        for _ in 0..count {
+            let mut client = Client::connect(&options).await.unwrap();
+            tasks.spawn(async move {
+                loop {
+                    if let Event::Closed(closed) = client.next().await {
+                        panic!("{closed}");
+                    }
+                }
+            });
+        }
+        // Everybody has had a heartbeat, or two.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        tasks
+    };
+    let warm = connect(WARM).await;
+    let before = node.process.resident_bytes();
+    let idle = connect(IDLE).await;
+    let each = (node.process.resident_bytes() - before) / IDLE as u64;
+    assert_eq!((warm.len(), idle.len()), (WARM, IDLE));
+    assert!(each <= 12 << 10, "{each} bytes for each connection");
 }

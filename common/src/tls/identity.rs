@@ -41,9 +41,9 @@ pub fn read(cert_file: &Path, key_file: &Path) -> Result<Identity, BadIdentity> 
     let key = private_key(key_file).map_err(in_key)?;
     match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
         Ok(identity) => Ok(Arc::new(identity)),
-        Err(Error::InconsistentKeys(_)) => Err(in_key(format!(
-            "{key_file:?} is not the key of the certificate in {cert_file:?}"
-        ))),
+        Err(Error::InconsistentKeys(_)) => {
+            Err(in_key(format!("{key_file:?} is not the key of the certificate in {cert_file:?}")))
+        }
         Err(error @ Error::InvalidCertificate(_)) => {
             Err(in_cert(format!("{cert_file:?} has a certificate that cannot be read: {error}")))
         }
@@ -154,12 +154,23 @@ mod tests {
         let other = files.put("other", &other);
         let large = files.put("large", &"x".repeat(MAX_PEM as usize + 1));
         let missing = files.0.path().join("missing");
-        let not_der = files.put("not-der", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n");
+        let not_der =
+            files.put("not-der", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n");
         for (cert, key, in_key_file, says) in [
             (&missing, &good_key, false, "cannot read"),
             (&good_cert, &missing, true, "cannot read"),
-            (&good_key, &good_key, false, "has no certificate (-----BEGIN CERTIFICATE-----), only PRIVATE KEY"),
-            (&good_cert, &good_cert, true, "has no private key (-----BEGIN PRIVATE KEY-----), only CERTIFICATE"),
+            (
+                &good_key,
+                &good_key,
+                false,
+                "has no certificate (-----BEGIN CERTIFICATE-----), only PRIVATE KEY",
+            ),
+            (
+                &good_cert,
+                &good_cert,
+                true,
+                "has no private key (-----BEGIN PRIVATE KEY-----), only CERTIFICATE",
+            ),
             (&empty, &good_key, false, "has no certificate (-----BEGIN CERTIFICATE-----)"),
             (&not_der, &good_key, false, "cannot be read"),
             (&large, &good_key, false, "is larger than"),

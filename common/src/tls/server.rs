@@ -208,10 +208,8 @@ mod tests {
     #[test]
     fn one_flag_needs_the_other_and_mistakes_are_of_the_right_one() {
         let text = |cert: Option<&str>, key: Option<&str>| {
-            let args = TlsArgs {
-                tls_cert_file: cert.map(str::to_owned),
-                tls_key_file: key.map(str::to_owned),
-            };
+            let args =
+                TlsArgs { tls_cert_file: cert.map(str::to_owned), tls_key_file: key.map(str::to_owned) };
             let mut problems = Problems::default();
             assert!(args.settings(&mut problems, "test").is_none());
             problems.to_string()

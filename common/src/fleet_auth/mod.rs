@@ -1,0 +1,181 @@
+//! How managers and nodes prove to each other that they are of one fleet, and keep others from listening.
+//!
+//! Both ways are TLS 1.3 with proof in both directions. [`key`]: whoever has the fleet's key is of the fleet; nothing else
+//! is needed. [`mtls`]: whoever has a certificate of the fleet's authority for its role. [`args`] are the flags,
+//! [`incoming`] is the side that is connected to, [`link_io`] what both then read and write.
+
+mod args;
+pub mod incoming;
+mod key;
+mod link_io;
+mod mtls;
+mod refused;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
+use tokio::{net::TcpStream, time::sleep};
+use tracing::{info, warn};
+
+pub use args::FleetArgs;
+pub use link_io::{BytesRead, LinkIo};
+
+use crate::followed_file::{FollowedFile, LOOK_EVERY};
+
+/// Looks at files that cannot be used before that is said: several files may be exchanged one after the other.
+const LOOKS_BEFORE_COMPLAINT: u32 = 3;
+
+/// What gRPC is called in a TLS handshake.
+const ALPN: &[u8] = b"h2";
+
+/// Which side of a link somebody is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Connects to nodes.
+    Manager,
+    /// Is connected to.
+    Node,
+}
+
+impl Role {
+    /// The program's name, and the name that certificates have unless told otherwise.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Manager => "push-manager",
+            Self::Node => "connect-node",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Manager => Self::Node,
+            Self::Node => Self::Manager,
+        }
+    }
+}
+
+/// How this process and its peers prove themselves; clones share it. The default lets everybody in, without encryption.
+#[derive(Clone, Default)]
+pub struct FleetAuth(Option<Arc<Proof>>);
+
+/// The files of one of the ways, and what was last made of them.
+struct Proof {
+    source: Source,
+    current: RwLock<Configs>,
+}
+
+/// Where proof comes from.
+#[derive(Debug, Clone)]
+enum Source {
+    Key { role: Role, file: PathBuf },
+    Mtls(mtls::Files),
+}
+
+/// What handshakes begin with.
+#[derive(Clone)]
+struct Configs {
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+    /// Whom a client expects.
+    peer: ServerName<'static>,
+}
+
+impl fmt::Debug for FleetAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = self.0.as_ref().map(|proof| &proof.source);
+        f.debug_tuple("FleetAuth").field(&source).finish()
+    }
+}
+
+impl Source {
+    fn read(&self) -> Result<Configs, BadFile> {
+        match self {
+            Self::Key { role, file } => key::read(*role, file),
+            Self::Mtls(files) => files.read(),
+        }
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Key { file, .. } => vec![file.clone()],
+            Self::Mtls(files) => files.all(),
+        }
+    }
+}
+
+/// What is wrong with which flag's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct BadFile {
+    flag: &'static str,
+    message: String,
+}
+
+impl FleetAuth {
+    fn new(source: Source) -> Result<Self, BadFile> {
+        let current = RwLock::new(source.read()?);
+        Ok(Self(Some(Arc::new(Proof { source, current }))))
+    }
+
+    /// What a server begins handshakes with now; `None`: it speaks plain.
+    pub fn server(&self) -> Option<Arc<ServerConfig>> {
+        Some(self.0.as_ref()?.current().server)
+    }
+
+    /// Speaks with a node as a manager does, on a connected socket. The error says what the two do not agree on.
+    pub async fn connect(&self, socket: TcpStream, read: BytesRead) -> std::io::Result<LinkIo> {
+        let Some(proof) = &self.0 else { return Ok(LinkIo::plain(socket, read)) };
+        let Configs { client, peer, .. } = proof.current();
+        LinkIo::connect(socket, read, client, peer).await
+    }
+
+    /// Keeps the proof like its files, for ever. What cannot be used leaves it as it is, and is warned of.
+    pub async fn follow(self) {
+        let Some(proof) = self.0 else { return std::future::pending().await };
+        let mut files: Vec<_> = proof.source.files().into_iter().map(FollowedFile::new).collect();
+        // They may have changed between the first read and now.
+        let mut looks = proof.take(0);
+        loop {
+            for file in &mut files {
+                if file.has_changed().await {
+                    looks = Some(0);
+                }
+            }
+            if let Some(n) = looks {
+                looks = proof.take(n);
+                if looks.is_none() {
+                    info!("What proves this process to its fleet was looked at again.");
+                }
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+impl Proof {
+    fn current(&self) -> Configs {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether to look again though nothing may have changed, and how often that was done.
+    fn take(&self, looks: u32) -> Option<u32> {
+        match self.source.read() {
+            Ok(configs) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = configs;
+                None
+            }
+            Err(_) if looks < LOOKS_BEFORE_COMPLAINT => Some(looks + 1),
+            Err(BadFile { flag, message }) => {
+                warn!(
+                    flag,
+                    error = message,
+                    "The proof for the fleet stays as it is: what is there now cannot be used."
+                );
+                None
+            }
+        }
+    }
+}
