@@ -38,6 +38,7 @@ use crate::{
     inbox::Inbox,
     ingest::Ingest,
     key::Keys,
+    limits::Handshakes,
     metrics::ShardMetrics,
     readiness::{Admission, Permit},
 };
@@ -97,6 +98,7 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     pub(super) router: Router,
     pub(super) admission: Arc<Admission>,
+    pub(super) handshakes: Handshakes,
     /// Handshakes and connections, waited for at the end.
     pub(super) connections: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -211,6 +213,7 @@ fn run_thread(
         clock: Clock(Instant::now()),
         router: parts.router,
         admission: parts.admission,
+        handshakes: Handshakes::default(),
         connections: TaskTracker::new(),
         stop: parts.stop,
         wake,
