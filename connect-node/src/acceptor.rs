@@ -30,8 +30,9 @@ async fn accept(listener: TcpListener, shards: Vec<ShardHandle>, admission: Arc<
     let mut turns = Turns::default();
     let mut failing = false;
     loop {
-        let socket = match listener.accept().await.and_then(|(socket, _)| socket.into_std()) {
-            Ok(socket) => socket,
+        let accepted = listener.accept().await.and_then(|(socket, from)| Ok((socket.into_std()?, from)));
+        let (socket, from) = match accepted {
+            Ok(accepted) => accepted,
             // The client went away while it waited to be accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
@@ -43,7 +44,7 @@ async fn accept(listener: TcpListener, shards: Vec<ShardHandle>, admission: Arc<
             }
         };
         failing = false;
-        let Some(permit) = admission.permit() else { continue };
+        let Some(permit) = admission.permit(from.ip()) else { continue };
         // A shard that is behind is passed over; only if all are, this one waits.
         let offer = |shard: usize, (socket, permit)| shards[shard].try_serve(socket, permit);
         if let Some((socket, permit)) = turns.deal(shards.len(), (socket, permit), offer)

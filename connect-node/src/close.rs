@@ -13,6 +13,8 @@ pub(crate) enum CloseReason {
     NotUtf8,
     /// A frame over the limit.
     TooBig,
+    /// More frames or bytes than a client may send.
+    TooFast,
     /// The client takes too little.
     SlowConsumer,
     /// The client gave no sign of life.
@@ -37,12 +39,13 @@ pub(crate) enum CloseReason {
 
 impl CloseReason {
     /// All reasons, for metrics that start at 0.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Restarting,
         Self::Protocol,
         Self::WrongType,
         Self::NotUtf8,
         Self::TooBig,
+        Self::TooFast,
         Self::SlowConsumer,
         Self::HeartbeatTimeout,
         Self::Moved,
@@ -63,6 +66,8 @@ impl CloseReason {
             Self::WrongType => Some(1003),
             Self::NotUtf8 => Some(1007),
             Self::TooBig => Some(1009),
+            // Not 4504: what a network kept back and brings at once is no reason to stay away for good.
+            Self::TooFast => Some(1008),
             Self::SlowConsumer => Some(4001),
             Self::HeartbeatTimeout => Some(4002),
             Self::Moved => Some(4003),
@@ -84,6 +89,7 @@ impl CloseReason {
             Self::WrongType => "wrong frame type for the subprotocol",
             Self::NotUtf8 => "text is not UTF-8",
             Self::TooBig => "frame too big",
+            Self::TooFast => "too fast",
             Self::SlowConsumer => "slow_consumer",
             Self::HeartbeatTimeout => "heartbeat_timeout",
             Self::Moved => "moved",

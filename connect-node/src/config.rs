@@ -13,6 +13,7 @@ use pushcast_common::{
 
 use crate::{
     auth::{ClientAuth, JwtArgs, Source},
+    limits::{LimitArgs, Limits},
     tickets::TicketKeys,
     window::WindowLimits,
 };
@@ -82,6 +83,8 @@ struct Args {
     /// Most connections [default: the limit of open files less 10 %]
     #[arg(long, value_name = "N")]
     max_connections: Option<String>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Keys that clients' tickets are signed with, by which any node takes a client back: one in base64 per line, 32
     /// bytes or more each; the first signs, all verify. Read again when it changes. Without it nobody resumes
     #[arg(long, value_name = "FILE")]
@@ -128,6 +131,8 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// Most connections.
     pub max_connections: usize,
+    /// What one client and one address may take.
+    pub limits: Limits,
     /// Time between heartbeats.
     pub heartbeat: Duration,
     /// What tickets are signed with.
@@ -180,6 +185,7 @@ impl Config {
             drain_spread: Duration::from_secs(30),
             outbox_bytes: 1 << 20,
             max_connections: 10_000,
+            limits: Limits::local(),
             heartbeat: Duration::from_secs(25),
             ticket_keys: TicketKeys::default(),
             ticket_key_file: None,
@@ -271,6 +277,7 @@ impl Config {
             ),
             outbox_bytes: usize::try_from(outbox).unwrap_or(usize::MAX),
             max_connections,
+            limits: args.limits.settings(&mut problems, shards),
             heartbeat: problems.duration_within("--heartbeat", &args.heartbeat, second..=day),
             ticket_keys: ticket_keys.unwrap_or_default(),
             ticket_key_file,

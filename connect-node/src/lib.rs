@@ -32,6 +32,7 @@ mod history;
 pub mod inbox;
 pub mod ingest;
 pub mod key;
+pub mod limits;
 pub mod link_state;
 pub mod manager;
 pub mod placement;

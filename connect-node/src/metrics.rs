@@ -6,7 +6,7 @@ use metrics::{
 };
 use tracing::warn;
 
-use crate::{acks::Arrived, auth::Refused, close::CloseReason, history::HistoryLevels};
+use crate::{acks::Arrived, auth::Refused, close::CloseReason, history::HistoryLevels, limits::Refusal};
 
 /// Describes all metrics and starts their series at 0.
 pub(crate) fn describe() {
@@ -33,7 +33,14 @@ pub(crate) fn describe() {
         "connect_node_fleet_refused_total",
         "Connections for managers that were refused because they did not prove to be of this fleet."
     );
-    describe_counter!("connect_node_upgrades_refused_total", "WebSocket upgrades refused, by reason.");
+    describe_counter!(
+        "connect_node_upgrades_refused_total",
+        "Sockets that did not become WebSockets because they were refused, by reason: address, crowd, draining, forwarded, full, head, not_ready, origin, rate, slow_head, url."
+    );
+    describe_counter!(
+        "connect_node_limited_total",
+        "Clients that wanted more than one may have, by what: bytes or frames (closed), frame_size (closed), rooms (the request refused), user_connections (not let in)."
+    );
     describe_counter!("connect_node_delivered_messages_total", "Messages placed in connections.");
     describe_counter!(
         "connect_node_delivered_bytes_total",
@@ -145,8 +152,11 @@ pub(crate) fn describe() {
     for outcome in ["ok", "failed"] {
         counter!("connect_node_token_key_reads_total", "outcome" => outcome).increment(0);
     }
-    for reason in ["not_ready", "draining", "full", "origin"] {
+    for reason in Refusal::ALL.into_iter().map(Refusal::label).chain(["origin"]) {
         counter!("connect_node_upgrades_refused_total", "reason" => reason).increment(0);
+    }
+    for what in ["bytes", "frames", "frame_size", "rooms", "user_connections"] {
+        counter!("connect_node_limited_total", "what" => what).increment(0);
     }
     for name in [
         "connect_node_opened_total",
@@ -263,6 +273,11 @@ pub(crate) fn describe_tls() {
     for outcome in TlsHandshake::ALL {
         counter!("connect_node_tls_handshakes_total", "outcome" => outcome.label()).increment(0);
     }
+}
+
+/// A client wanted more than one may have.
+pub(crate) fn limited(what: &'static str) {
+    counter!("connect_node_limited_total", "what" => what).increment(1);
 }
 
 /// A client was refused what it asked for.

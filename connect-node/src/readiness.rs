@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
@@ -20,39 +21,16 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::ingest::Ingest;
+use crate::{
+    ingest::Ingest,
+    limits::{Gate, Limits, Peer, Place, Refusal},
+};
 
 /// How often the start conditions are looked at until they hold; a start takes seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Sockets beyond 105 % of the clients, so that small limits leave room to answer 503.
 const SPARE_SOCKETS: usize = 16;
-
-/// Why an upgrade is refused with 503.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    NotReady,
-    Draining,
-    Full,
-}
-
-impl Refusal {
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::NotReady => "this node is starting; connect to another one or try again",
-            Self::Draining => "this node is stopping; connect to another one",
-            Self::Full => "this node is full; connect to another one or try again later",
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::NotReady => "not_ready",
-            Self::Draining => "draining",
-            Self::Full => "full",
-        }
-    }
-}
 
 /// Who is let in. Shared by everything that accepts.
 #[derive(Debug)]
@@ -63,6 +41,8 @@ pub(crate) struct Admission {
     /// Sockets that became WebSockets.
     clients: AtomicUsize,
     max_connections: usize,
+    /// What addresses and crowds may take.
+    pub(crate) gate: Gate,
     emptied: Notify,
 }
 
@@ -71,12 +51,13 @@ const READY: u8 = 1;
 const DRAINING: u8 = 2;
 
 impl Admission {
-    pub(crate) fn new(max_connections: usize) -> Self {
+    pub(crate) fn new(max_connections: usize, limits: Limits) -> Self {
         Self {
             state: AtomicU8::new(STARTING),
             sockets: AtomicUsize::new(0),
             clients: AtomicUsize::new(0),
             max_connections,
+            gate: Gate::new(limits),
             emptied: Notify::new(),
         }
     }
@@ -106,28 +87,28 @@ impl Admission {
         gauge!("connect_node_draining").set(1.0);
     }
 
-    /// Whether another client may upgrade; a refusal is counted.
+    /// Whether another client may upgrade.
     pub(crate) fn admit(&self) -> Result<(), Refusal> {
-        let refusal = match self.state() {
-            State::Starting => Refusal::NotReady,
-            State::Draining => Refusal::Draining,
-            State::Ready if self.clients.load(Ordering::Relaxed) >= self.max_connections => Refusal::Full,
-            State::Ready => return Ok(()),
-        };
-        counter!("connect_node_upgrades_refused_total", "reason" => refusal.label()).increment(1);
-        Err(refusal)
+        match self.state() {
+            State::Starting => Err(Refusal::NotReady),
+            State::Draining => Err(Refusal::Draining),
+            State::Ready if self.clients.load(Ordering::Relaxed) >= self.max_connections => {
+                Err(Refusal::Full)
+            }
+            State::Ready => Ok(()),
+        }
     }
 
-    /// Counts a socket until the permit is dropped. `None` if there are so many that sockets which never
-    /// upgrade would take the files that registry, links and operators need.
-    pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
-        let most = self.max_connections + self.max_connections / 20 + SPARE_SOCKETS;
-        let permit = Permit { admission: Arc::clone(self), client: false };
-        if self.sockets.fetch_add(1, Ordering::Relaxed) < most {
-            return Some(permit);
-        }
-        counter!("connect_node_upgrades_refused_total", "reason" => Refusal::Full.label()).increment(1);
-        None
+    /// Counts a socket from an address until the permit is dropped. It is refused, and that counted, if the address has
+    /// as many as it may, or if there are so many that sockets which never upgrade would take the files that registry,
+    /// links and operators need.
+    pub(crate) fn permit(self: &Arc<Self>, from: IpAddr) -> Option<Permit> {
+        let arrived = self.gate.arrive(from).and_then(|(peer, place)| {
+            let most = self.max_connections + self.max_connections / 20 + SPARE_SOCKETS;
+            let permit = Permit { admission: Arc::clone(self), client: false, peer, place };
+            (self.sockets.fetch_add(1, Ordering::Relaxed) < most).then_some(permit).ok_or(Refusal::Full)
+        });
+        arrived.inspect_err(|refusal| refusal.count()).ok()
     }
 
     /// Clients connected, those that are being closed included.
@@ -152,9 +133,23 @@ impl Admission {
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     client: bool,
+    peer: Peer,
+    /// Its place among the connections of its address.
+    place: Option<Place<IpAddr>>,
 }
 
 impl Permit {
+    /// Where the socket comes from.
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Its address turned out to be this one.
+    pub(crate) fn at(mut self, place: Place<IpAddr>) -> Self {
+        self.place = Some(place);
+        self
+    }
+
     /// The socket became a WebSocket.
     pub(crate) fn into_client(mut self) -> Self {
         self.client = true;

@@ -116,7 +116,7 @@ pub async fn run(
     if !config.ticket_keys.is_some() {
         warn!("No --ticket-key-file: clients get no tickets, and none resumes here.");
     }
-    let admission = Arc::new(Admission::new(config.max_connections));
+    let admission = Arc::new(Admission::new(config.max_connections, config.limits.clone()));
     let stop = CancellationToken::new();
     let parts = ShardParts {
         settings: ShardSettings {
@@ -126,6 +126,7 @@ pub async fn run(
             ticket_keys: config.ticket_keys.clone(),
             auth: config.auth.clone(),
             token_warning: config.token_warning.as_millis() as u64,
+            limits: config.limits.of_clients(),
         },
         doors: UpgradeDoors {
             local_pages_only: config.local_pages_only,

@@ -149,6 +149,8 @@ impl Node {
             ("--auth", "none"),
             ("--fleet-auth", "none"),
             ("--drain-spread", "1s"),
+            // All clients of a test have one.
+            ("--max-connections-per-address", "none"),
         ];
         let mut process = Process::start_ours(id, "connect-node", merged(&defaults, flags));
         let addr = process.listening().await;

@@ -18,3 +18,4 @@ pub mod processes;
 pub mod proxy;
 pub mod raw;
 pub mod sink;
+pub mod upgrade;

@@ -150,6 +150,8 @@ impl<T: Transport> Shard<T> {
     fn leave_tables(&mut self, key: SlabKey) {
         let gone = self.tables.disconnect(key.index);
         if let Some(connection) = self.connections.get_mut(key) {
+            // Its user may come again at once, however long it takes this one to be gone.
+            connection.place = None;
             if self.by_id.get(&connection.id) == Some(&key.index) {
                 self.by_id.remove(&connection.id);
             }

@@ -9,11 +9,14 @@ use super::{
     outbox::Outbox,
     replay::Replay,
 };
-use crate::{auth::AllowedRooms, close::CloseReason, floor::Floor, readiness::Permit};
-
-/// Largest client frame and message: room for a join of a thousand rooms, and no more, since tungstenite's
-/// input buffer never shrinks below the largest frame received.
-pub const MAX_CLIENT_FRAME: usize = 128 * 1024;
+use crate::{
+    auth::AllowedRooms,
+    close::CloseReason,
+    floor::Floor,
+    key::Key,
+    limits::{Bucket, Place},
+    readiness::Permit,
+};
 
 /// A connection after its upgrade.
 #[derive(Debug)]
@@ -54,6 +57,11 @@ pub struct Connection<T> {
     pub(super) next_check: u64,
     /// Wakes the connection's task; `None` until it was polled first.
     pub(super) waker: Option<Waker>,
+    /// What it may still send: frames, and bytes.
+    pub(super) frames_left: Bucket,
+    pub(super) bytes_left: Bucket,
+    /// Its place among the connections of its user, from when it is let in until it is closed; none without a limit.
+    pub(super) place: Option<Place<Key>>,
     /// `None` where nobody counts, as in the simulation.
     _permit: Option<Permit>,
 }
@@ -154,9 +162,7 @@ impl<T> Connection<T> {
             // The shard reads into its own buffer; tungstenite's would cost 128 KiB each.
             .read_buffer_size(0)
             .write_buffer_size(0)
-            .max_write_buffer_size(1 << 20)
-            .max_message_size(Some(MAX_CLIENT_FRAME))
-            .max_frame_size(Some(MAX_CLIENT_FRAME));
+            .max_write_buffer_size(1 << 20);
         Self {
             transport,
             format,
@@ -179,8 +185,19 @@ impl<T> Connection<T> {
             blocked_since: 0,
             next_check: u64::MAX,
             waker: None,
+            frames_left: Bucket::default(),
+            bytes_left: Bucket::default(),
+            place: None,
             _permit: None,
         }
+    }
+
+    /// Sets the size of the largest frame and message that it may send.
+    pub(super) fn bound_frames(&mut self, most: usize) {
+        self.websocket.set_config(|config| {
+            config.max_message_size = Some(most);
+            config.max_frame_size = Some(most);
+        });
     }
 
     /// Counts the connection for as long as it is held.

@@ -13,7 +13,6 @@ use rand::{RngExt as _, seq::SliceRandom};
 use super::{
     connection::{Claimed, Phase, Way},
     frames::encode,
-    membership::MAX_ROOMS,
     slab::SlabKey,
     state::{Now, Shard},
     transport::Transport,
@@ -96,7 +95,9 @@ impl<T: Transport> Shard<T> {
         if connection.login_at > decided.accepted_at || left_at.is_some_and(|at| at > decided.accepted_at) {
             return false;
         }
-        if self.tables.rooms_len(key.index) >= MAX_ROOMS && !self.tables.is_in(key.index, room) {
+        if self.tables.rooms_len(key.index) >= self.settings.limits.max_rooms
+            && !self.tables.is_in(key.index, room)
+        {
             return false;
         }
         if !self.tables.join(key.index, room, decided.accepted_at) {

@@ -12,11 +12,7 @@ use super::{
     state::{Now, Shard},
     transport::Transport,
 };
-use crate::close::CloseReason;
-
-/// Rooms one connection may be in. Leaving costs a look through the rooms of whoever takes the place, so that a
-/// client in 50,000 rooms would stall its shard for half a second (measured); 1,000 cost 0.3 ms.
-pub(super) const MAX_ROOMS: usize = 1000;
+use crate::{close::CloseReason, metrics};
 
 impl<T: Transport> Shard<T> {
     pub(super) fn on_join(&mut self, key: SlabKey, id: u32, rooms: &[String], now: Now) {
@@ -25,8 +21,8 @@ impl<T: Transport> Shard<T> {
             self.answer_error(key, id, code::INVALID_ARGUMENT, &message, now);
             return;
         }
-        if rooms.len() > MAX_ROOMS {
-            self.answer_error(key, id, code::RESOURCE_EXHAUSTED, &too_many_rooms(), now);
+        if rooms.len() > self.settings.limits.max_rooms {
+            self.refuse_rooms(key, id, now);
             return;
         }
         if !self.may_join(key, id, rooms.iter().copied(), now) {
@@ -34,8 +30,8 @@ impl<T: Transport> Shard<T> {
         }
         let Some((app, _)) = self.tables.identity(key.index) else { return };
         let entered = rooms.iter().filter(|room| !self.tables.is_in(key.index, room)).count();
-        if self.tables.rooms_len(key.index) + entered > MAX_ROOMS {
-            self.answer_error(key, id, code::RESOURCE_EXHAUSTED, &too_many_rooms(), now);
+        if self.tables.rooms_len(key.index) + entered > self.settings.limits.max_rooms {
+            self.refuse_rooms(key, id, now);
             return;
         }
         let wanted = self.tables.keys_to_join(app, rooms.iter().copied());
@@ -81,6 +77,19 @@ impl<T: Transport> Shard<T> {
         self.answer_rooms(key, id, now);
     }
 
+    fn refuse_rooms(&mut self, key: SlabKey, id: u32, now: Now) {
+        let message = self.too_many_rooms();
+        self.answer_error(key, id, code::RESOURCE_EXHAUSTED, &message, now);
+    }
+
+    /// Counts somebody who wants more rooms than a connection may be in, and what it is told. Leaving costs a look
+    /// through the rooms of whoever takes the place: a client in 50,000 rooms would stall its shard for half a second
+    /// (measured), 1,000 cost 0.3 ms.
+    pub(super) fn too_many_rooms(&self) -> String {
+        metrics::limited("rooms");
+        format!("rooms: a connection may be in {} at most", self.settings.limits.max_rooms)
+    }
+
     /// Says that a request is done, and which rooms there are now.
     pub(super) fn answer_rooms(&mut self, key: SlabKey, id: u32, now: Now) {
         let Some(format) = self.format(key) else { return };
@@ -91,11 +100,6 @@ impl<T: Transport> Shard<T> {
         bytes.extend_from_slice(&encode(format, &ServerFrame { id, frame: Some(frame) }));
         self.send(key.index, &bytes, now);
     }
-}
-
-/// What somebody is told who wants more.
-pub(super) fn too_many_rooms() -> String {
-    format!("rooms: a connection may be in {MAX_ROOMS} at most")
 }
 
 fn check_rooms(rooms: &BTreeSet<&str>) -> Result<(), String> {

@@ -3,7 +3,7 @@
 //! In reading order: [`thread`] runs the event loop; `upgrade` turns a socket into a WebSocket, if `doors` lets it,
 //! after a `tls_handshake` where TLS is spoken; `socket` and `tls` are what bytes then go through; `task` is a
 //! connection's own task; [`state`] is what the shard owns; `reading`, `session` and `membership` take what
-//! clients say, `token` looks at what they may; `resume` takes a client back and `replay` gives it what it missed;
+//! clients say, `token` looks at what they may, `pace` at how much; `resume` takes a client back and `replay` gives it what it missed;
 //! `delivery` places what the inbox holds, `control` obeys what is a control in it; `tickets` issues tickets; `sweep`
 //! does what time demands; `closing` ends connections.
 
@@ -21,6 +21,7 @@ mod control;
 mod delivery;
 pub(crate) mod doors;
 mod membership;
+mod pace;
 mod reading;
 mod replay;
 mod resume;

@@ -13,7 +13,7 @@ use super::{
     state::{Now, Shard},
     transport::Transport,
 };
-use crate::close::CloseReason;
+use crate::{close::CloseReason, metrics};
 
 impl<T: Transport> Shard<T> {
     /// Reads what the socket has, one buffer full at most, and handles it. True if there may be more: others
@@ -45,6 +45,12 @@ impl<T: Transport> Shard<T> {
     /// Takes bytes of a client, whole frames or not, and handles the frames they complete, one by one: what
     /// answers a frame comes before what answers the next.
     pub fn feed(&mut self, key: SlabKey, bytes: &[u8], now: Now) {
+        if self.connections.get(key).is_none_or(|connection| connection.is_closing()) {
+            return;
+        }
+        if !self.may_send_bytes(key, bytes.len(), now) {
+            return;
+        }
         let mut rest = bytes;
         let failure = loop {
             let Some(connection) = self.connections.get_mut(key).filter(|c| !c.is_closing()) else { return };
@@ -54,6 +60,9 @@ impl<T: Transport> Shard<T> {
             match read {
                 Ok(message) => {
                     connection.last_seen = now.millis;
+                    if !self.may_send_frame(key, now) {
+                        return;
+                    }
                     self.handle(key, message, now);
                 }
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break None,
@@ -86,6 +95,9 @@ impl<T: Transport> Shard<T> {
             | Error::Http(_)
             | Error::HttpFormat(_) => CloseReason::Protocol,
         };
+        if reason == CloseReason::TooBig {
+            metrics::limited("frame_size");
+        }
         tracing::debug!(%error, "A client ended its stream.");
         if reason == CloseReason::Client
             && let Some(connection) = self.connections.get_mut(key)

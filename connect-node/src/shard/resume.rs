@@ -10,7 +10,6 @@ use pushcast_proto::{
 };
 
 use super::{
-    membership::MAX_ROOMS,
     replay::Entered,
     state::{Now, Shard},
     transport::Transport,
@@ -40,6 +39,8 @@ pub(super) struct Returning {
     pub(super) floor: Option<Floor>,
     pub(super) rooms: Vec<Entering>,
     pub(super) left: Vec<(String, u64)>,
+    /// Into more than that nobody puts it.
+    pub(super) most_rooms: usize,
     /// Rooms it was put into while it was away.
     pub(super) entered: Vec<Entered>,
     /// It was kicked while it was away; why.
@@ -82,6 +83,7 @@ impl<T: Transport> Shard<T> {
             floor: floor_of(&signed, resume),
             rooms: ticket.rooms.iter().map(entering).collect(),
             left: ticket.left.iter().map(|stay| (stay.room_id.clone(), stay.since)).collect(),
+            most_rooms: self.settings.limits.max_rooms,
             entered: Vec::new(),
             kicked: None,
             ticket,
@@ -112,7 +114,7 @@ impl Returning {
             Some(control::Action::Join(room)) => {
                 let left_later = self.left.iter().any(|(of, at)| of == room && *at > accepted_at);
                 let late = self.ticket.login_at > accepted_at || left_later;
-                let full = self.rooms.len() >= MAX_ROOMS;
+                let full = self.rooms.len() >= self.most_rooms;
                 match self.rooms.iter_mut().find(|entering| entering.room == *room) {
                     Some(entering) => {
                         // Its ticket may name the room that this put it into, and be older than this.
@@ -178,6 +180,7 @@ mod tests {
             floor: None,
             rooms: vec![Entering { room: "r".to_owned(), since: 200 }],
             left: vec![("old".to_owned(), 300)],
+            most_rooms: 128,
             entered: Vec::new(),
             kicked: None,
         }

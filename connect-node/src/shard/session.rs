@@ -12,7 +12,6 @@ use super::{
     connection::{Phase, Way},
     control::MOST_LEFT,
     frames::{Format, encode},
-    membership::{MAX_ROOMS, too_many_rooms},
     resume::{Entering, MOVES, Returning},
     slab::SlabKey,
     state::{Now, Shard},
@@ -24,8 +23,8 @@ use crate::{close::CloseReason, metrics, position::wire_position};
 /// age is gone.
 const FLOOR_MILLIS: u64 = 120_000;
 
-/// Rooms in a connect frame that are looked at, repeats included.
-const MAX_ASKED: usize = 4 * MAX_ROOMS;
+/// So many times the rooms that a connection may be in are looked at in a connect frame, repeats included.
+const MAX_REPEATED: usize = 4;
 
 /// gRPC code names in lower case, as clients see them.
 pub(super) mod code {
@@ -96,8 +95,9 @@ impl<T: Transport> Shard<T> {
     }
 
     fn on_connect(&mut self, key: SlabKey, id: u32, connect: &Connect, now: Now) {
-        if connect.rooms.len() > MAX_ASKED {
-            self.refuse(key, id, code::RESOURCE_EXHAUSTED, &too_many_rooms(), now);
+        if connect.rooms.len() > MAX_REPEATED * self.settings.limits.max_rooms {
+            let message = self.too_many_rooms();
+            self.refuse(key, id, code::RESOURCE_EXHAUSTED, &message, now);
             return;
         }
         let connect = match self.authenticated(key, connect, now) {
@@ -129,8 +129,13 @@ impl<T: Transport> Shard<T> {
             self.refuse(key, id, code::INVALID_ARGUMENT, &message, now);
             return;
         }
-        if rooms.len() > MAX_ROOMS {
-            self.refuse(key, id, code::RESOURCE_EXHAUSTED, &too_many_rooms(), now);
+        if rooms.len() > self.settings.limits.max_rooms {
+            let message = self.too_many_rooms();
+            self.refuse(key, id, code::RESOURCE_EXHAUSTED, &message, now);
+            return;
+        }
+        if let Err(error) = self.take_place(key, id, (&connect.app, &user), returning.is_some()) {
+            self.refuse_as(CloseReason::TryLater, key, &error, now);
             return;
         }
         let asked: Vec<Entering> =

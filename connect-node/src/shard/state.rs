@@ -24,6 +24,7 @@ use crate::{
     inbox::{Inbox, Taken},
     ingest::Ingest,
     key::Keys,
+    limits::ClientLimits,
     metrics::ShardMetrics,
     position::Marks,
     tickets::TicketKeys,
@@ -47,6 +48,8 @@ pub struct ShardSettings {
     pub auth: ClientAuth,
     /// How long before its token expires a client is told, milliseconds.
     pub token_warning: u64,
+    /// What one client may take.
+    pub limits: ClientLimits,
 }
 
 /// A moment, by both clocks.
@@ -163,6 +166,7 @@ impl<T: Transport> Shard<T> {
     /// Takes an upgraded connection. It has 5 s to say who it is.
     pub fn open(&mut self, mut connection: Connection<T>) -> SlabKey {
         connection.id = self.rng.random();
+        connection.bound_frames(self.settings.limits.max_frame);
         let opened = connection.opened;
         let key = self.connections.insert(connection);
         self.check_at(key, opened + super::sweep::CONNECT_TIMEOUT_MILLIS);

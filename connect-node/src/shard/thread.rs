@@ -40,6 +40,7 @@ use crate::{
     inbox::Inbox,
     ingest::Ingest,
     key::Keys,
+    limits::Handshakes,
     metrics::ShardMetrics,
     readiness::{Admission, Permit},
 };
@@ -102,6 +103,7 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     pub(super) router: Router,
     pub(super) admission: Arc<Admission>,
+    pub(super) handshakes: Handshakes,
     /// Handshakes and connections, waited for at the end.
     pub(super) connections: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -217,6 +219,7 @@ fn run_thread(
         clock: Clock(Instant::now()),
         router: parts.router,
         admission: parts.admission,
+        handshakes: Handshakes::default(),
         connections: TaskTracker::new(),
         stop: parts.stop,
         wake,

@@ -53,7 +53,8 @@ impl<T: Transport> Shard<T> {
         connection.ticket_at = now.millis;
         let format = connection.format;
         let mut ticket = self.settings.ticket_keys.sign(&ticket)?;
-        if ticket.len() > MAX_TICKET {
+        // It has to come back in a frame, beside the rest of what that says.
+        if ticket.len() > MAX_TICKET.min(self.settings.limits.max_frame / 4 * 3) {
             ticket.clear();
         }
         let frame = server_frame::Frame::Ticket(TicketFrame { ticket });

@@ -3,7 +3,7 @@
 //! `/ws` is matched before axum's router, which answers everything else. What hyper needed for HTTP (17 KiB)
 //! is gone once the connection is a WebSocket.
 
-use std::{cell::RefCell, convert::Infallible, rc::Rc, time::Duration};
+use std::{cell::RefCell, convert::Infallible, net::IpAddr, rc::Rc, time::Duration};
 
 use axum::body::{Body, Bytes};
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -11,7 +11,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pushcast_proto::client::v1::Connect;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
@@ -27,8 +27,9 @@ use super::{
     tls_handshake,
 };
 use crate::{
+    limits::{Peer, Place, Refusal},
     metrics,
-    readiness::{Permit, Refusal},
+    readiness::Permit,
 };
 
 /// How long a client may take to send its request head; afterwards 1,000 half requests cost nothing.
@@ -38,8 +39,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// check does, opens a new one.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Largest request head: a token in the URL or a header is a few KiB at most.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// How long whoever sent what is no request may take to read so, and how much more of it is thrown away meanwhile: a
+/// socket that is closed with something unread is reset, and the answer lost.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+const MOST_UNREAD: usize = 256 * 1024;
 
 /// What a successful upgrade asked for.
 struct Upgrade {
@@ -48,6 +51,8 @@ struct Upgrade {
     connect: Option<Result<Connect, String>>,
     /// The token that came in a header; empty if none did.
     token: String,
+    /// Its place among the connections of its address, if it came through a proxy.
+    place: Option<Place<IpAddr>>,
 }
 
 /// A socket on which a WebSocket begins.
@@ -59,13 +64,33 @@ struct Upgraded {
 }
 
 /// Serves HTTP on a socket until it becomes a WebSocket, and then hands it to the shard.
-pub(super) async fn serve(core: Rc<Core>, socket: TcpStream, permit: Permit) {
+pub(super) async fn serve(core: Rc<Core>, socket: TcpStream, mut permit: Permit) {
+    // Until it says something a socket costs next to nothing: everybody may come at once.
+    tokio::select! {
+        biased;
+        said = socket.readable() => if said.is_err() { return },
+        () = core.stop.cancelled() => return,
+        () = tokio::time::sleep(HEAD_TIMEOUT) => return Refusal::SlowHead.count(),
+    }
+    let turn = core.handshakes.turn();
+    core.wake();
+    tokio::select! {
+        biased;
+        turn = turn => if turn.is_err() { return },
+        () = core.stop.cancelled() => return,
+    }
+    let mut handshake = core.handshakes.begin();
     let upgraded = tokio::select! {
-        upgraded = until_upgraded(&core, socket) => upgraded,
+        upgraded = until_upgraded(&core, socket, permit.peer()) => upgraded,
         () = core.stop.cancelled() => return,
         () = tokio::time::sleep(HTTP_TIMEOUT) => return,
+        () = handshake.crowded_out() => return Refusal::Crowd.count(),
     };
+    drop(handshake);
     let Some(Upgraded { socket, sent, upgrade }) = upgraded else { return };
+    if let Some(place) = upgrade.place {
+        permit = permit.at(place);
+    }
     let key = {
         let mut shard = core.shard.borrow_mut();
         let now = core.clock.now();
@@ -90,37 +115,69 @@ pub(super) async fn serve(core: Rc<Core>, socket: TcpStream, permit: Permit) {
 }
 
 /// `None` if it came to no upgrade.
-async fn until_upgraded(core: &Rc<Core>, socket: TcpStream) -> Option<Upgraded> {
+async fn until_upgraded(core: &Rc<Core>, socket: TcpStream, peer: Peer) -> Option<Upgraded> {
     let Some(tls) = &core.tls else {
-        let (socket, sent, upgrade) = speak_http(core, socket).await?;
+        let (socket, sent, upgrade) = speak_http(core, socket, peer).await?;
         return Some(Upgraded { socket: Socket::Plain(socket), sent, upgrade });
     };
     let stream = tls_handshake::accept(tls, socket).await?;
-    let (stream, sent, upgrade) = speak_http(core, stream).await?;
+    let (stream, sent, upgrade) = speak_http(core, stream, peer).await?;
     let (socket, session) = stream.into_inner();
     Some(Upgraded { socket: Socket::Tls(Box::new(TlsSocket::new(socket, session))), sent, upgrade })
 }
 
-async fn speak_http<S>(core: &Rc<Core>, stream: S) -> Option<(S, Bytes, Upgrade)>
+async fn speak_http<S>(core: &Rc<Core>, mut stream: S, peer: Peer) -> Option<(S, Bytes, Upgrade)>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let accepted: Rc<RefCell<Option<Upgrade>>> = Rc::default();
     let service = {
         let (core, accepted) = (Rc::clone(core), Rc::clone(&accepted));
-        service_fn(move |request| answer(Rc::clone(&core), Rc::clone(&accepted), request))
+        service_fn(move |request| answer(Rc::clone(&core), Rc::clone(&accepted), peer, request))
     };
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .max_buf_size(core.admission.gate.limits.max_head)
+        .serve_connection(TokioIo::new(&mut stream), service)
         .without_shutdown();
-    match http.await {
-        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf, accepted.take()?)),
+    let sent = match http.await {
+        Ok(parts) => parts.read_buf,
         Err(error) => {
-            tracing::debug!(%error, "HTTP ended before an upgrade.");
-            None
+            end_of_http(core, &mut stream, &error).await;
+            return None;
+        }
+    };
+    Some((stream, sent, accepted.take()?))
+}
+
+/// What came was no request, or did not come in time. hyper has answered the former.
+async fn end_of_http(core: &Core, stream: &mut (impl AsyncRead + AsyncWrite + Unpin), error: &hyper::Error) {
+    tracing::debug!(%error, "HTTP ended before an upgrade.");
+    if error.is_timeout() {
+        Refusal::SlowHead.count();
+    }
+    if error.is_parse_too_large() {
+        Refusal::Head.count();
+    }
+    if error.is_parse() {
+        tokio::select! {
+            () = last_words(stream) => {}
+            () = core.stop.cancelled() => {}
+            () = tokio::time::sleep(LAST_WORDS) => {}
+        }
+    }
+}
+
+async fn last_words(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let (mut unread, mut thrown_away) = ([0; 4096], 0);
+    while let Ok(read @ 1..) = stream.read(&mut unread).await {
+        thrown_away += read;
+        if thrown_away > MOST_UNREAD {
+            return;
         }
     }
 }
@@ -128,12 +185,13 @@ where
 async fn answer(
     core: Rc<Core>,
     accepted: Rc<RefCell<Option<Upgrade>>>,
+    peer: Peer,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     if request.uri().path() != "/ws" {
         return core.router.clone().call(request.map(Body::new)).await;
     }
-    Ok(match upgrade(&core, &request) {
+    Ok(match upgrade(&core, peer, &request) {
         Ok((response, upgrade)) => {
             *accepted.borrow_mut() = Some(upgrade);
             response
@@ -144,13 +202,18 @@ async fn answer(
 
 fn upgrade(
     core: &Core,
+    peer: Peer,
     request: &Request<Incoming>,
 ) -> Result<(Response<Body>, Upgrade), Box<Response<Body>>> {
+    let refused = |refusal: Refusal| Box::new(refuse(refusal));
+    let gate = &core.admission.gate;
+    // What costs least comes first, since this is where a crowd is turned away.
+    core.admission.admit().and_then(|()| gate.handshake()).map_err(refused)?;
+    let place = gate.admit(peer, request.uri(), request.headers()).map_err(refused)?;
     let token = core.doors.pass(request.headers()).map_err(|not_allowed| {
         metrics::origin_refused();
         Box::new(plain(StatusCode::FORBIDDEN, &not_allowed.to_string()))
     })?;
-    core.admission.admit().map_err(|refusal| Box::new(refuse(refusal)))?;
     let format = subprotocol(request).map_err(|message| Box::new(bad_request(&message)))?;
     let mut response = create_response_with_body(request, Body::empty)
         .map_err(|error| Box::new(bad_request(&error.to_string())))?;
@@ -159,7 +222,7 @@ fn upgrade(
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
     let connect = connect_in_url(request.uri().query().unwrap_or_default());
-    Ok((response, Upgrade { format: format.unwrap_or(Format::Json), connect, token }))
+    Ok((response, Upgrade { format: format.unwrap_or(Format::Json), connect, token, place }))
 }
 
 /// The first known subprotocol among those offered; `None` if none was offered.
@@ -221,9 +284,11 @@ fn bad_request(message: &str) -> Response<Body> {
 }
 
 fn refuse(refusal: Refusal) -> Response<Body> {
-    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, refusal.text());
-    // Long enough that a fleet which is full is not asked by everybody at once.
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    refusal.count();
+    let mut response = plain(refusal.status(), refusal.text());
+    if let Some(seconds) = refusal.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+    }
     response
 }
 

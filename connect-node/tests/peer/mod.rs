@@ -12,6 +12,7 @@ use connect_node::{
     inbox::Inbox,
     ingest::{Ingest, IngestSettings, Owner},
     key::Keys,
+    limits::Limits,
     shard::{
         connection::Connection,
         frames::Format,
@@ -170,6 +171,15 @@ impl Node {
 
     /// The same, where clients prove who they are.
     pub(crate) fn with_auth(settings: IngestSettings, ticket_keys: TicketKeys, auth: ClientAuth) -> Self {
+        Self::of(settings, ticket_keys, auth, &Limits::default())
+    }
+
+    /// The same, where clients may take as much as these limits say.
+    pub(crate) fn with_limits(limits: &Limits, ticket_keys: TicketKeys) -> Self {
+        Self::of(IngestSettings::default(), ticket_keys, ClientAuth::Open, limits)
+    }
+
+    fn of(settings: IngestSettings, ticket_keys: TicketKeys, auth: ClientAuth, limits: &Limits) -> Self {
         let keys = Keys::default();
         let inbox = Arc::new(Inbox::default());
         let wakes = vec![Arc::new(Notify::new())];
@@ -181,6 +191,7 @@ impl Node {
             ticket_keys,
             auth,
             token_warning: 60_000,
+            limits: limits.of_clients(),
         };
         let shard = Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::new(0));
         let hello = Hello { manager_id: MANAGER, ..Hello::default() };

@@ -11,6 +11,7 @@ use connect_node::{
     inbox::Inbox,
     ingest::{Ingest, IngestSettings, Owner},
     key::Keys,
+    limits::Limits,
     shard::{
         connection::Connection,
         frames::Format,
@@ -91,6 +92,7 @@ impl Delivery {
             ticket_keys: TicketKeys::random(),
             auth: ClientAuth::Open,
             token_warning: 60_000,
+            limits: Limits::default().of_clients(),
         };
         let shard = Shard::new(settings, keys.clone(), Arc::clone(&ingest), inbox, ShardMetrics::new(0));
         let hello = Hello { manager_id: MANAGER, ..Hello::default() };

@@ -8,6 +8,7 @@ use connect_node::{
     inbox::Inbox,
     ingest::{Ingest, IngestSettings, Owner},
     key::Keys,
+    limits::Limits,
     position::Marks,
     shard::state::{Now, Shard, ShardSettings},
     tickets::TicketKeys,
@@ -223,6 +224,7 @@ impl Seat {
             ticket_keys: ticket_keys(),
             auth: ClientAuth::Open,
             token_warning: 60_000,
+            limits: Limits::default().of_clients(),
         };
         let seed = chance.number();
         let lag = match chance.below(6) {
