@@ -54,6 +54,20 @@ struct Upgrade {
 
 /// Serves HTTP on a socket until it becomes a WebSocket, and then hands it to the shard.
 pub(super) async fn serve(core: Rc<Core>, mut socket: TcpStream, mut permit: Permit) {
+    // Until it says something a socket costs next to nothing: everybody may come at once.
+    tokio::select! {
+        biased;
+        said = socket.readable() => if said.is_err() { return },
+        () = core.stop.cancelled() => return,
+        () = tokio::time::sleep(HEAD_TIMEOUT) => return Refusal::SlowHead.count(),
+    }
+    let turn = core.handshakes.turn();
+    core.wake();
+    tokio::select! {
+        biased;
+        turn = turn => if turn.is_err() { return },
+        () = core.stop.cancelled() => return,
+    }
     let mut handshake = core.handshakes.begin();
     let accepted: Rc<RefCell<Option<Upgrade>>> = Rc::default();
     let service = {
