@@ -86,7 +86,7 @@ async fn behind_a_trusted_proxy_the_address_it_names_is_counted() {
         assert_eq!(answer.head.contains("retry-after: "), expected == 429, "{answer:?}");
         held.push(answer);
     }
-    assert_eq!(refused(&scene.node, "address").await, 4.0);
+    assert_eq!(refused(&scene.node, "address").await, 5.0);
     assert_eq!(refused(&scene.node, "forwarded").await, 3.0);
     // Without the header a proxy speaks for itself.
     for expected in [101, 101, 429] {

@@ -66,6 +66,8 @@ async fn every_series_of_the_contract_is_there_from_the_start() {
         "connect_node_outbox_bytes",
         "connect_node_shard_connections",
         "connect_node_tokens_refused_total",
+        "connect_node_upgrades_refused_total",
+        "connect_node_limited_total",
         "connect_node_build_info",
         "process_cpu_seconds_total",
         "process_resident_memory_bytes",

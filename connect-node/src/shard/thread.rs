@@ -111,6 +111,11 @@ pub(super) struct Core {
 }
 
 impl Core {
+    /// Has the event loop take another turn.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     /// Has the event loop flush what was touched outside of it, and go on with what began there.
     pub(super) fn wake_to_flush(&self) {
         let shard = self.shard.borrow();
@@ -255,6 +260,11 @@ async fn run_events(core: Rc<Core>, mut commands: mpsc::Receiver<Command>) {
             obey(&core, command);
         }
         turn(&core).await;
+        if core.handshakes.go_on() {
+            // They run before the next turn, and that comes whether or not there is something to deliver.
+            core.wake();
+            yield_now().await;
+        }
     }
     core.shard.borrow_mut().force();
     core.connections.close();

@@ -50,7 +50,19 @@ pub(crate) fn start(
         vec!["--fleet-auth", "none", "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
     arguments.extend(match binary {
         "push-manager" => &["--api-auth", "none"][..],
-        _ => &["--auth", "none", "--ws-addr", "127.0.0.1:0"],
+        // What is measured is what a node can do, and the load comes from one address.
+        _ => &[
+            "--auth",
+            "none",
+            "--ws-addr",
+            "127.0.0.1:0",
+            "--max-connections-per-address",
+            "none",
+            "--max-connections-per-user",
+            "none",
+            "--handshakes-per-second",
+            "none",
+        ],
     });
     arguments.extend(flags);
     let mut program = Program::start(name, core, &beside_this_program(binary)?, &arguments, directory)?;
