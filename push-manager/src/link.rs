@@ -1,6 +1,7 @@
 //! The task that owns the link to one node: connect, converse, notice its death, connect again.
 
 use std::{
+    error::Error as _,
     future::Future as _,
     pin::Pin,
     sync::Arc,
@@ -43,6 +44,9 @@ enum Ended {
     Unreachable(String),
     #[error("it does not take links: {0}")]
     Status(Box<tonic::Status>),
+    /// The ways in which a connection that is not wanted breaks are many, and chance.
+    #[error("it broke the connection off before it took the link: has it the same --fleet-auth?")]
+    BrokenOff,
     #[error("it did not answer Hello within {} s", START_TIMEOUT.as_secs())]
     NoStart,
     #[error("it was silent for 3 s")]
@@ -110,6 +114,10 @@ async fn converse(hub: &Arc<Hub>, key: NodeKey, addr: &str, auth: &FleetAuth) ->
     let mut client = ConnectNodeServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE);
     let inbound = match timeout(START_TIMEOUT, client.link(outbound)).await {
         Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) if status.source().is_some() => {
+            debug!(addr, %status, "A node broke a connection off.");
+            return Ended::BrokenOff;
+        }
         Ok(Err(status)) => return Ended::Status(Box::new(status)),
         Err(_) => return Ended::NoStart,
     };

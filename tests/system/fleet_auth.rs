@@ -123,8 +123,8 @@ async fn without_the_same_proof_nothing_comes_about() {
     let without = [("--fleet-auth", "none")];
     tokio::join!(
         do_not_link(&with, &with_other, "it has not our fleet key", "it does not accept our proof"),
-        do_not_link(&without, &with, "Link is down", "it does not speak TLS"),
-        do_not_link(&with, &without, "Link is down", ""),
+        do_not_link(&without, &with, "has it the same --fleet-auth?", "it does not speak TLS"),
+        do_not_link(&with, &without, "has it the same --fleet-auth?", ""),
     );
 }
 
@@ -197,8 +197,8 @@ async fn certificates_of_the_fleet_are_taken_and_all_others_refused() {
     let elsewhere = authority.member("elsewhere", "connect-node", false);
     let elsewhere = by_certificate(strange_ca, &elsewhere);
     tokio::join!(
-        do_not_link(&old_manager, &node, "it does not accept our proof", "certificate expired"),
-        do_not_link(&manager, &old_node, "certificate expired", "it does not accept our proof"),
+        do_not_link(&old_manager, &node, "it does not accept our proof", "its certificate is not accepted: it has expired"),
+        do_not_link(&manager, &old_node, "its certificate is not accepted: it has expired", "it does not accept our proof"),
         do_not_link(
             &strange_manager,
             &node,

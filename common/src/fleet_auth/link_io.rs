@@ -15,13 +15,16 @@ use std::{
 
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tonic::transport::server::Connected;
 
 use super::refused::explained;
+
+/// Room for the SETTINGS that an HTTP/2 server begins with.
+const FIRST: usize = 1024;
 
 /// How many bytes a connection has read so far; clones count the same.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +42,8 @@ impl BytesRead {
 #[derive(Debug)]
 pub struct LinkIo {
     io: Io,
+    /// What came before it was asked for, and how much of it was taken.
+    first: (Vec<u8>, usize),
     read: BytesRead,
 }
 
@@ -50,7 +55,7 @@ enum Io {
 
 impl LinkIo {
     pub(super) fn plain(socket: TcpStream, read: BytesRead) -> Self {
-        Self { io: Io::Plain(Counted { socket, read: read.clone() }), read }
+        Self { io: Io::Plain(Counted { socket, read: read.clone() }), first: Default::default(), read }
     }
 
     pub(super) async fn connect(
@@ -60,15 +65,23 @@ impl LinkIo {
         peer: ServerName<'static>,
     ) -> io::Result<Self> {
         let counted = Counted { socket, read: read.clone() };
-        let stream = TlsConnector::from(config).connect(peer, counted).await.map_err(explained)?;
-        Ok(Self { io: Io::Tls(Box::new(stream.into())), read })
+        let mut stream = TlsConnector::from(config).connect(peer, counted).await.map_err(explained)?;
+        // A TLS 1.3 client is done before the server has looked at its proof. An HTTP/2 server speaks first, so what it
+        // says is that it accepted; otherwise its reason comes, which a request would only run into by chance.
+        let mut first = vec![0; FIRST];
+        let came = stream.read(&mut first).await.map_err(explained)?;
+        if came == 0 {
+            return Err(explained(io::ErrorKind::UnexpectedEof.into()));
+        }
+        first.truncate(came);
+        Ok(Self { io: Io::Tls(Box::new(stream.into())), first: (first, 0), read })
     }
 
     pub(super) async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
         let read = BytesRead::default();
         let counted = Counted { socket, read: read.clone() };
         let stream = TlsAcceptor::from(config).accept(counted).await.map_err(explained)?;
-        Ok(Self { io: Io::Tls(Box::new(stream.into())), read })
+        Ok(Self { io: Io::Tls(Box::new(stream.into())), first: Default::default(), read })
     }
 }
 
@@ -86,10 +99,19 @@ impl AsyncRead for LinkIo {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let (first, taken) = &mut self.first;
+        if !first.is_empty() {
+            let some = buffer.remaining().min(first.len() - *taken);
+            buffer.put_slice(&first[*taken..*taken + some]);
+            *taken += some;
+            if *taken == first.len() {
+                self.first = Default::default();
+            }
+            return Poll::Ready(Ok(()));
+        }
         match &mut self.io {
             Io::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
-            // Whom we show our proof to may refuse it after the handshake.
-            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer).map_err(explained),
+            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn explained(error: io::Error) -> io::Error {
         Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
             "it has not our fleet key".to_owned()
         }
-        Error::InvalidCertificate(error) => format!("its certificate is not accepted: {error}"),
+        Error::InvalidCertificate(error) => format!("its certificate is not accepted: {}", certificate(error)),
         Error::NoCertificatesPresented => "it shows no certificate".to_owned(),
         Error::AlertReceived(
             AlertDescription::AccessDenied
@@ -26,6 +26,7 @@ pub(super) fn explained(error: io::Error) -> io::Error {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateRequired
             | AlertDescription::CertificateUnknown
+            | AlertDescription::DecryptError
             | AlertDescription::UnknownCA
             | AlertDescription::UnsupportedCertificate,
         ) => format!("it does not accept our proof ({tls}): has it the same fleet key or authority?"),
@@ -33,4 +34,17 @@ pub(super) fn explained(error: io::Error) -> io::Error {
         other => format!("no TLS connection: {other}"),
     };
     io::Error::new(error.kind(), what)
+}
+
+/// The same every time, so that what is said again and again is known for what it is.
+fn certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet".to_owned()
+        }
+        CertificateError::UnknownIssuer => "it is of another authority".to_owned(),
+        CertificateError::BadSignature => "its authority did not sign it".to_owned(),
+        other => other.to_string(),
+    }
 }
