@@ -236,7 +236,8 @@ async fn broken_websocket_frames_end_with_the_protocols_own_codes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silence_for_two_heartbeats_is_closed_and_any_frame_is_life() {
     // The one that joins does so again as soon as it is answered.
-    let scene = Node::alone("n1", &[("--heartbeat", "1s"), ("--frames-per-second", "none")]).await;
+    let fast = [("--frames-per-second", "none"), ("--bytes-per-second", "none")];
+    let scene = Node::alone("n1", &[&fast[..], &[("--heartbeat", "1s")]].concat()).await;
     let url = "/ws?rooms=r";
     let silent = async {
         let mut raw = Raw::json(&scene.addr.ws, url).await;

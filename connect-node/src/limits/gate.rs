@@ -119,8 +119,9 @@ mod tests {
 
     use super::*;
 
-    fn gate(limits: Limits) -> Gate {
-        Gate::new(Limits { trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")], ..limits })
+    fn gate(limits: &Limits) -> Gate {
+        let trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
+        Gate::new(Limits { trusted_proxies, ..limits.clone() })
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn who_comes_himself_is_counted_at_once_and_who_comes_through_a_proxy_by_what_it_says() {
-        let gate = gate(Limits { connections_per_address: Some(2), ..Limits::default() });
+        let gate = gate(&Limits { connections_per_address: Some(2), ..Limits::default() });
         let url = Uri::from_static("/ws");
         let (peer, first) = gate.arrive(ip("192.0.2.7")).expect("there is room");
         assert_eq!(peer, Peer::Client);
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_second_has_room_for_so_many_handshakes() {
-        let gate = gate(Limits { handshakes_per_second: Some(100), ..Limits::default() });
+        let gate = gate(&Limits { handshakes_per_second: Some(100), ..Limits::default() });
         let at = |nanos: u64| (0..1000).filter(|_| gate.handshake_at(nanos).is_ok()).count();
         assert_eq!(at(0), 100);
         assert_eq!(at(500_000_000), 50);
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_url_has_its_own_bound() {
-        let gate = gate(Limits { max_url: 20, ..Limits::default() });
+        let gate = gate(&Limits { max_url: 20, ..Limits::default() });
         let admit =
             |url: &str| gate.admit(Peer::Client, &url.parse().expect("a URL"), &HeaderMap::new()).err();
         assert_eq!(admit("/ws?token=0123456789"), None);

@@ -1,7 +1,5 @@
 //! How much a client may have: frames and bytes by time, and connections at once.
 
-use pushcast_proto::client::v1::ServerFrame;
-
 use super::{
     session::{code, error_frame},
     slab::SlabKey,
@@ -46,10 +44,9 @@ impl<T: Transport> Shard<T> {
     pub(super) fn take_place(
         &mut self,
         key: SlabKey,
-        id: u32,
         (app, user): (&str, &str),
         resumes: bool,
-    ) -> Result<(), ServerFrame> {
+    ) -> Result<(), String> {
         let Some((book, most)) = &self.settings.limits.users else { return Ok(()) };
         let whose = self.keys.user(app.as_bytes(), user.as_bytes());
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
@@ -62,8 +59,7 @@ impl<T: Transport> Shard<T> {
             return Ok(());
         }
         metrics::limited("user_connections");
-        let message = format!("this user has {most} connections on this node, as many as one may");
-        Err(error_frame(id, code::RESOURCE_EXHAUSTED, &message))
+        Err(format!("this user has {most} connections on this node, as many as one may"))
     }
 }
 

@@ -134,7 +134,8 @@ impl<T: Transport> Shard<T> {
             self.refuse(key, id, code::RESOURCE_EXHAUSTED, &message, now);
             return;
         }
-        if let Err(error) = self.take_place(key, id, (&connect.app, &user), returning.is_some()) {
+        if let Err(message) = self.take_place(key, (&connect.app, &user), returning.is_some()) {
+            let error = error_frame(id, code::RESOURCE_EXHAUSTED, &message);
             self.refuse_as(CloseReason::TryLater, key, &error, now);
             return;
         }

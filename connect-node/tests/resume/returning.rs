@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use connect_node::{
-    ingest::IngestSettings, shard::frames::Format, shard::slab::SlabKey, tickets::TicketKeys,
+    ingest::IngestSettings, limits::Limits, shard::frames::Format, shard::slab::SlabKey, tickets::TicketKeys,
 };
 use pushcast_proto::connectnode::v1::{Control, Message, control, message::Target};
 use serde_json::{Value, json};
@@ -26,13 +26,23 @@ impl Pair {
     /// This long after their start, milliseconds.
     pub(crate) fn at(millis: u64, settings: &IngestSettings) -> Self {
         let keys = TicketKeys::random();
-        let node = || {
-            let mut node = Node::with(settings.clone(), keys.clone());
+        let node = || Node::with(settings.clone(), keys.clone());
+        Self::of([node(), node()], millis)
+    }
+
+    /// Whose clients may take as much as these limits say.
+    pub(crate) fn with_limits(limits: &Limits) -> Self {
+        let keys = TicketKeys::random();
+        let node = || Node::with_limits(limits, keys.clone());
+        Self::of([node(), node()], 20_000)
+    }
+
+    fn of(mut nodes: [Node; 2], millis: u64) -> Self {
+        for node in &mut nodes {
             node.millis = millis;
             node.beat();
-            node
-        };
-        Self { nodes: [node(), node()] }
+        }
+        Self { nodes }
     }
 
     pub(crate) fn push(&mut self, target: &Target, content: &str) {

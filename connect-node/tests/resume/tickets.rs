@@ -1,6 +1,6 @@
 //! Tickets: what they vouch for, when they come, and what is no ticket.
 
-use connect_node::shard::frames::Format;
+use connect_node::{limits::Limits, shard::frames::Format};
 use serde_json::json;
 
 use crate::{
@@ -77,7 +77,7 @@ fn numbers_that_are_none_end_the_connection_with_a_clear_error() {
 
 #[test]
 fn whoever_is_in_more_rooms_than_a_ticket_holds_has_none() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::with_limits(&Limits { max_rooms: 1000, ..Limits::default() });
     let mut kept = Kept::default();
     let (key, peer) = connect(&mut pair.nodes[0], &["r"], &mut kept, None);
     assert!(!kept.ticket.is_empty());
