@@ -161,8 +161,9 @@ async fn ten_thousand_who_come_at_once_do_not_double_what_those_who_are_there_wa
     println!(
         "p99 before {before:?}, in the storm {during:?}; taken, told to try again, and the time: {rounds:?}"
     );
-    // Two cores are shared by the node, the crowd and those who measure, so a turn of the scheduler may come between.
-    let usual = median(before).max(Duration::from_millis(20));
+    // Two cores are shared by the node, the crowd, those who measure and whatever tests run beside this one: some turns of
+    // the scheduler may come between. A crowd that holds a shard up costs 200 ms and more.
+    let usual = median(before).max(Duration::from_millis(50));
     let worst = median(during);
     assert!(worst <= 2 * usual, "a p99 of {worst:?} where {usual:?} is usual; {rounds:?}");
     assert!(placed.load(Ordering::Relaxed) > 0);
