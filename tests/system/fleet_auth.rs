@@ -197,8 +197,18 @@ async fn certificates_of_the_fleet_are_taken_and_all_others_refused() {
     let elsewhere = authority.member("elsewhere", "connect-node", false);
     let elsewhere = by_certificate(strange_ca, &elsewhere);
     tokio::join!(
-        do_not_link(&old_manager, &node, "it does not accept our proof", "its certificate is not accepted: it has expired"),
-        do_not_link(&manager, &old_node, "its certificate is not accepted: it has expired", "it does not accept our proof"),
+        do_not_link(
+            &old_manager,
+            &node,
+            "it does not accept our proof",
+            "its certificate is not accepted: it has expired"
+        ),
+        do_not_link(
+            &manager,
+            &old_node,
+            "its certificate is not accepted: it has expired",
+            "it does not accept our proof"
+        ),
         do_not_link(
             &strange_manager,
             &node,

@@ -198,9 +198,10 @@ async fn silent_handshakes_keep_nobody_out() {
     assert_eq!(node.push_here("r1", "hello").await, 1);
     assert_eq!(client.next_text().await, "hello");
     eventually("the node lets go of the silent ones", Duration::from_secs(20), async || {
-        let labels = [("outcome", "timeout")];
-        let timed_out = node.metrics().await.sum("connect_node_tls_handshakes_total", &labels);
-        check(timed_out == 300.0, || format!("{timed_out}"))
+        let metrics = node.metrics().await;
+        let began = metrics.sum("connect_node_tls_handshakes_total", &[("outcome", "timeout")]);
+        let silent = metrics.sum("connect_node_upgrades_refused_total", &[("reason", "slow_head")]);
+        check((began, silent) == (150.0, 150.0), || format!("{began} and {silent}"))
     })
     .await;
 }
@@ -246,7 +247,8 @@ async fn an_idle_connection_takes_little_memory() {
     let authority = Authority::new();
     let files = authority.certify(LOCAL, 1);
     let mut flags = files.flags().to_vec();
-    flags.push(("--heartbeat", "2s"));
+    flags.extend([("--heartbeat", "2s"), ("--max-connections-per-address", "none")]);
+    flags.push(("--max-connections-per-user", "none"));
     let node = Node::alone("n1", &flags).await;
     let options = trusting(&node, &authority, "idle");
     let connect = async |count: usize| {

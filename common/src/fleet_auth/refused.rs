@@ -18,7 +18,9 @@ pub(super) fn explained(error: io::Error) -> io::Error {
         Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
             "it has not our fleet key".to_owned()
         }
-        Error::InvalidCertificate(error) => format!("its certificate is not accepted: {}", certificate(error)),
+        Error::InvalidCertificate(error) => {
+            format!("its certificate is not accepted: {}", certificate(error))
+        }
         Error::NoCertificatesPresented => "it shows no certificate".to_owned(),
         Error::AlertReceived(
             AlertDescription::AccessDenied
