@@ -280,7 +280,7 @@ mod tests {
     #[tokio::test]
     async fn frames_go_out_whole_and_in_order_and_what_is_committed_survives_a_drop() {
         for seed in 0_usize..12 {
-            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let (go, wait) = std::sync::mpsc::sync_channel::<()>(1);
             let (socket, peer) = connected(move |mut peer| {
                 wait.recv().unwrap();
                 let mut all = Vec::new();
@@ -300,7 +300,7 @@ mod tests {
                 }
                 given += len;
             }
-            assert!(outbox.len() > 0 && socket.committed() > 0, "{given} bytes did not fill the kernel");
+            assert!(!outbox.is_empty() && socket.committed() > 0, "{given} bytes did not fill the kernel");
             let drop = seed % 2 == 0;
             if drop {
                 outbox.drop_unbegun(&socket);
@@ -320,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn everything_is_received_however_small_the_buffer_is() {
-        let sent: Vec<u8> = (0..300_000_u64).map(|n| (n * n >> 3) as u8).collect();
+        let sent: Vec<u8> = (0..300_000_u64).map(|n| ((n * n) >> 3) as u8).collect();
         let sending = sent.clone();
         let (socket, peer) = connected(move |mut peer| {
             peer.write_all(&sending).unwrap();
