@@ -1,4 +1,4 @@
-.PHONY: build run test chaos fuzz check fmt guard-record bench
+.PHONY: build run test chaos fuzz chart-test chart-readme check fmt guard-record bench
 
 build:
 	cargo build --workspace
@@ -17,6 +17,15 @@ chaos: build
 	target/debug/chaos
 	SIMULATION_SCHEDULES=100000 cargo test -p pushcast-simulation
 	tests/fuzz/run.sh 60
+
+# The Helm chart: rendered, checked and refused; a part of `make test`.
+chart-test: build
+	tests/install.sh
+	.venv/bin/python tests/chart/test_chart.py
+
+# Writes the table of values in the chart's README anew.
+chart-readme:
+	.venv/bin/python tests/chart/readme.py
 
 # An hour of each fuzz target.
 fuzz:
