@@ -167,6 +167,10 @@ class Rendered(unittest.TestCase):
                 declared = {variable["name"] for variable in container.get("env", [])}
                 self.assertLessEqual(set(re.findall(r"\$\((\w+)\)", " ".join(container["args"]))), declared)
 
+    def test_large_numbers_stay_numbers(self):
+        documents = render(TRYING_OUT, "--set-json", 'connectNode.maxConnections=1000000')
+        self.assertIn("--max-connections=1000000", json.dumps(documents))
+
     def test_files_in_arguments_are_in_a_mounted_secret(self):
         for documents in self.each():
             made = {one["metadata"]["name"]: one["data"] for one in of_kind(documents, "Secret")}
