@@ -273,6 +273,9 @@ pub(crate) fn describe_tls() {
     for outcome in TlsHandshake::ALL {
         counter!("connect_node_tls_handshakes_total", "outcome" => outcome.label()).increment(0);
     }
+    for outcome in ["ok", "failed"] {
+        counter!("connect_node_tls_certificate_reads_total", "outcome" => outcome).increment(0);
+    }
 }
 
 /// A client wanted more than one may have.

@@ -13,11 +13,11 @@ use pushcast_common::{
     tls::ServerTls,
 };
 use pushcast_proto::connectnode::v1::connect_node_service_server::ConnectNodeServiceServer;
+use rustls::ServerConfig;
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -133,7 +133,7 @@ pub async fn run(
             allowed_origins: config.allowed_origins.clone(),
             auth_cookie: config.auth_cookie.clone(),
         },
-        tls: config.tls.as_ref().map(tls_acceptor).transpose()?,
+        tls: config.tls.as_ref().map(tls_config).transpose()?,
         keys: keys.clone(),
         ingest: Arc::clone(&ingest),
         admission: Arc::clone(&admission),
@@ -167,8 +167,8 @@ pub async fn run(
 }
 
 /// How the shards speak TLS with clients, who speak HTTP/1.1 in it: a WebSocket in HTTP/2 would be somebody else's stream.
-fn tls_acceptor(tls: &ServerTls) -> io::Result<TlsAcceptor> {
-    Ok(tls.config(&[b"http/1.1"]).map_err(io::Error::other)?.into())
+fn tls_config(tls: &ServerTls) -> io::Result<Arc<ServerConfig>> {
+    tls.config(&[b"http/1.1"]).map_err(io::Error::other)
 }
 
 /// Everything of a node that is not a shard.

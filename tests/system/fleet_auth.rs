@@ -273,7 +273,8 @@ async fn silent_ones_keep_no_manager_out() {
     let flags = by_key(&key);
     let node = Node::alone("n1", &flags).await;
     let mut silent = Vec::new();
-    for _ in 0..200 {
+    // More than a node waits for at a time (1,024).
+    for _ in 0..1_100 {
         silent.push(tokio::net::TcpStream::connect(&node.addr.grpc).await.unwrap());
     }
     let mut client = node.listen("u1", &["r1"]).await;

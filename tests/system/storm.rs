@@ -100,7 +100,7 @@ fn median(mut of: Vec<Duration>) -> Duration {
 async fn storm(ws: String) -> (usize, usize) {
     let crowd = std::thread::spawn(move || {
         // In life the crowd's processors are its own: here it has what the node and those who measure leave.
-        rustix::process::nice(19).unwrap();
+        rustix::process::nice(10).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut asking = JoinSet::new();

@@ -38,11 +38,6 @@ pub struct FleetArgs {
 }
 
 impl FleetArgs {
-    /// Whether everybody is let in.
-    pub fn is_open(&self) -> bool {
-        self.fleet_auth.as_deref() == Some(OPEN)
-    }
-
     /// The checked settings of a process of this role. With problems recorded it is only fit for going on checking.
     pub fn settings(&self, problems: &mut Problems, role: Role) -> FleetAuth {
         let how = problems.how("--fleet-auth", self.fleet_auth.as_deref(), &["key", "mtls", OPEN]);

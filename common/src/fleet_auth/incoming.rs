@@ -1,6 +1,7 @@
 //! Connections of those who have proved themselves. Whoever has not yet is waited for beside the others.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 use metrics::counter;
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::{JoinError, JoinSet},
+    task::{AbortHandle, JoinError, JoinSet},
     time::{sleep, timeout},
 };
 use tracing::warn;
@@ -19,8 +20,8 @@ use super::{BytesRead, FleetAuth, LinkIo};
 /// How long a handshake may take: three round trips of a second each, and a packet lost.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Handshakes under way at most; more wait in the kernel's backlog. A fleet has tens of managers, and what is silent is
-/// gone after [`HANDSHAKE_TIMEOUT`].
+/// Handshakes under way at most; of more the oldest is given up, so that silent ones keep nobody out. A fleet has tens of
+/// managers.
 const MAX_HANDSHAKES: usize = 1024;
 
 /// How long to leave the listener alone when the process is out of files.
@@ -37,6 +38,8 @@ pub struct Incoming {
     /// Counts those who are refused.
     metric: &'static str,
     handshakes: JoinSet<Result<LinkIo, (SocketAddr, io::Error)>>,
+    /// The same, the oldest first.
+    under_way: VecDeque<AbortHandle>,
     complained: Option<Instant>,
     unsaid: u64,
 }
@@ -44,20 +47,27 @@ pub struct Incoming {
 impl Incoming {
     /// Takes connections of `listener` from those whom `auth` lets in; the others are counted in `metric`.
     pub fn new(listener: TcpListener, auth: FleetAuth, metric: &'static str) -> Self {
-        Self { listener, auth, metric, handshakes: JoinSet::new(), complained: None, unsaid: 0 }
+        Self {
+            listener,
+            auth,
+            metric,
+            handshakes: JoinSet::new(),
+            under_way: VecDeque::new(),
+            complained: None,
+            unsaid: 0,
+        }
     }
 
     /// The next one. Errors are of the listener alone, after a pause; it may be asked again. Cancel-safe.
     pub async fn next(&mut self) -> io::Result<LinkIo> {
         loop {
-            let may_accept = self.handshakes.len() < MAX_HANDSHAKES;
             tokio::select! {
                 Some(ended) = self.handshakes.join_next() => {
                     if let Some(link) = self.ended(ended) {
                         return Ok(link);
                     }
                 }
-                accepted = self.listener.accept(), if may_accept => match accepted {
+                accepted = self.listener.accept() => match accepted {
                     Ok((socket, from)) => {
                         if let Some(link) = self.begin(socket, from) {
                             return Ok(link);
@@ -78,11 +88,20 @@ impl Incoming {
         let Some(config) = self.auth.server() else {
             return Some(LinkIo::plain(socket, BytesRead::default()));
         };
-        self.handshakes.spawn(async move {
+        while self.under_way.front().is_some_and(AbortHandle::is_finished) {
+            self.under_way.pop_front();
+        }
+        if self.under_way.len() >= MAX_HANDSHAKES
+            && let Some(oldest) = self.under_way.pop_front()
+        {
+            oldest.abort();
+        }
+        let handshake = self.handshakes.spawn(async move {
             let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "it did not finish its handshake"));
             let accepted = timeout(HANDSHAKE_TIMEOUT, LinkIo::accept(socket, config)).await;
             accepted.unwrap_or_else(late).map_err(|error| (from, error))
         });
+        self.under_way.push_back(handshake);
         None
     }
 

@@ -80,7 +80,7 @@ fn configs(role: Role, keys: &[Vec<u8>]) -> Result<Configs, Error> {
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(known)
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(own)));
-    plain_handshakes(&mut client, &mut server);
+    without_resumption(&mut client, &mut server);
     // It is not looked at: what is shown is no certificate and has no name.
     let peer =
         ServerName::try_from(role.other().name()).map_err(|error| Error::General(error.to_string()))?;
@@ -88,7 +88,7 @@ fn configs(role: Role, keys: &[Vec<u8>]) -> Result<Configs, Error> {
 }
 
 /// Every connection proves itself anew: what was accepted once may not be any more.
-pub(super) fn plain_handshakes(client: &mut ClientConfig, server: &mut ServerConfig) {
+pub(super) fn without_resumption(client: &mut ClientConfig, server: &mut ServerConfig) {
     client.resumption = Resumption::disabled();
     client.alpn_protocols = vec![ALPN.to_vec()];
     server.session_storage = Arc::new(NoServerSessionStorage {});

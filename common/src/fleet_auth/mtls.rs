@@ -16,7 +16,7 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{BadFile, Configs, key::plain_handshakes};
+use super::{BadFile, Configs, key::without_resumption};
 use crate::tls::identity::{self, certificates};
 
 pub(super) const CA: &str = "--fleet-ca-file";
@@ -71,7 +71,7 @@ impl Files {
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
-        plain_handshakes(&mut client, &mut server);
+        without_resumption(&mut client, &mut server);
         Ok(Configs { client: Arc::new(client), server: Arc::new(server), peer: self.peer.clone() })
     }
 }

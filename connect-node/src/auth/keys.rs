@@ -104,7 +104,11 @@ impl KeySet {
                 .map(|key| NamedKey { kid: None, only: None, key })
                 .ok_or_else(|| format!("\"{label}\" is no usable public key: RSA of 2048 bits or more, EC P-256 or Ed25519 in PEM is needed"))
         });
-        Ok(Self(keys.collect::<Result<_, _>>()?))
+        let keys: Vec<NamedKey> = keys.collect::<Result<_, _>>()?;
+        if keys.is_empty() {
+            return Err("it begins like PEM and holds no key".to_owned());
+        }
+        Ok(Self(keys))
     }
 
     /// The keys of a JWKS that can be used here; others are left out, as RFC 7517 asks for. Secrets count only with

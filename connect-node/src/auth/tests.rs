@@ -252,3 +252,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_file_that_only_begins_like_pem_is_no_set_of_keys() {
+    // Found by the fuzz target `tokens`: it was a set without a key, which lets nobody in.
+    assert_eq!(KeySet::from_file(b"\n-----BEGIN \n\n").unwrap_err(), "it begins like PEM and holds no key");
+}

@@ -26,6 +26,14 @@ impl Socket {
         }
     }
 
+    /// Whether there may be something to receive though the kernel has nothing.
+    pub(super) fn has_unread(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(socket) => socket.has_unread(),
+        }
+    }
+
     /// Ready when `send` may be accepted.
     pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

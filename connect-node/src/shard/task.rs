@@ -78,14 +78,12 @@ fn poll_connection(
         match connection.transport.poll_read_ready(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(_) => {
-                if shard.read(key, now) {
+                let more = shard.read(key, now);
+                let Some(connection) = shard.connections.get_mut(key) else { return Poll::Ready(()) };
+                if more || connection.transport.has_unread() {
                     // It has more than its turn allows: let others go first.
                     cx.waker().wake_by_ref();
-                    return if shard.connections.get_mut(key).is_some() {
-                        Poll::Pending
-                    } else {
-                        Poll::Ready(())
-                    };
+                    return Poll::Pending;
                 }
             }
         }

@@ -15,6 +15,7 @@ use std::{
 use axum::Router;
 use pushcast_common::clock::now_micros;
 use pushcast_proto::connectnode::v1::{QueryRequest, QueryResponse, query_request::About};
+use rustls::ServerConfig;
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Handle, LocalOptions},
@@ -26,7 +27,6 @@ use tokio::{
     task::yield_now,
     time::{MissedTickBehavior, interval},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -84,7 +84,7 @@ pub(crate) struct ShardThread {
 pub(crate) struct ShardParts {
     pub(crate) settings: ShardSettings,
     pub(crate) doors: UpgradeDoors,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) keys: Keys,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) admission: Arc<Admission>,
@@ -99,7 +99,7 @@ pub(super) struct Core {
     /// Which upgrades are let through.
     pub(super) doors: UpgradeDoors,
     /// How clients are spoken to, if with TLS.
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) clock: Clock,
     pub(super) router: Router,
     pub(super) admission: Arc<Admission>,

@@ -16,9 +16,12 @@ use tokio::net::TcpStream;
 
 use super::transport::Transport;
 
-/// Plain bytes encrypted ahead of what the kernel takes: four records of the largest size. More would only be memory
-/// that a slow client holds twice.
-const ENCRYPT_AHEAD: usize = 64 * 1024;
+/// Plain bytes encrypted ahead of what the kernel takes: one record of the largest size. While a slow client takes them
+/// nothing counts as taken, so they have to be few enough to go out within the time that a socket may take nothing.
+const ENCRYPT_AHEAD: usize = 16 * 1024;
+
+/// Encrypted bytes read at a time, or records may have nothing in them and keep a shard busy for long.
+const READ_AT_A_TIME: usize = 64 * 1024;
 
 /// A socket after its TLS handshake.
 #[derive(Debug)]
@@ -48,7 +51,11 @@ impl TlsSocket {
     }
 
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.state.borrow().unread { Poll::Ready(Ok(())) } else { self.tcp.poll_read_ready(cx) }
+        if self.has_unread() { Poll::Ready(Ok(())) } else { self.tcp.poll_read_ready(cx) }
+    }
+
+    pub(super) fn has_unread(&self) -> bool {
+        self.state.borrow().unread
     }
 }
 
@@ -80,7 +87,7 @@ impl Transport for TlsSocket {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let state = &mut *self.state.borrow_mut();
         state.unread = false;
-        let mut socket = Drained { tcp: &self.tcp, all: false };
+        let mut socket = Drained { tcp: &self.tcp, all: false, read: 0 };
         let mut filled = 0;
         let ended = loop {
             match state.session.reader().read(&mut buffer[filled..]) {
@@ -95,18 +102,25 @@ impl Transport for TlsSocket {
                 state.unread = true;
                 return Ok(filled);
             }
+            if socket.read >= READ_AT_A_TIME {
+                // Others get their turn first.
+                break Err(ErrorKind::Interrupted.into());
+            }
             if let Err(error) = take_in(state, &mut socket) {
                 break Err(error);
             }
         };
         match ended {
-            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && filled == 0 => Err(error),
             // What came before the end goes first; the end is found again.
             ended if filled > 0 => {
-                state.unread = ended.is_ok();
+                state.unread = !matches!(ended, Err(error) if error.kind() == ErrorKind::WouldBlock);
                 Ok(filled)
             }
-            ended => ended,
+            ended => {
+                state.unread = matches!(&ended, Err(error) if error.kind() == ErrorKind::Interrupted);
+                ended
+            }
         }
     }
 
@@ -155,12 +169,14 @@ fn write_out(session: &mut ServerConnection, tcp: &TcpStream) -> io::Result<bool
 struct Drained<'a> {
     tcp: &'a TcpStream,
     all: bool,
+    read: usize,
 }
 
 impl Read for Drained<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.tcp.receive(buffer)?;
         self.all = read > 0 && read < buffer.len();
+        self.read += read;
         Ok(read)
     }
 }

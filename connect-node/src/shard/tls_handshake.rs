@@ -1,10 +1,12 @@
 //! The beginning of a client's TLS connection.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
+use rustls::{ServerConfig, server::Acceptor};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
+use super::thread::Core;
 use crate::metrics::{self, TlsHandshake};
 
 /// How long a client may take for its handshake: three round trips of a second each, and a packet lost.
@@ -15,8 +17,12 @@ const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\
     Content-Length: 51\r\n\r\nThis port speaks TLS: use wss:// or https:// here.\n";
 
 /// `None` if it does not come to a connection.
-pub(super) async fn accept(tls: &TlsAcceptor, socket: TcpStream) -> Option<TlsStream<TcpStream>> {
-    let outcome = match timeout(HANDSHAKE_TIMEOUT, shake_hands(tls, socket)).await {
+pub(super) async fn accept(
+    core: &Core,
+    tls: &Arc<ServerConfig>,
+    socket: TcpStream,
+) -> Option<TlsStream<TcpStream>> {
+    let outcome = match timeout(HANDSHAKE_TIMEOUT, shake_hands(core, tls, socket)).await {
         Ok(Ok(Some(stream))) => {
             metrics::tls_handshake(TlsHandshake::Done);
             return Some(stream);
@@ -33,14 +39,23 @@ pub(super) async fn accept(tls: &TlsAcceptor, socket: TcpStream) -> Option<TlsSt
 }
 
 /// `None` if the client did not begin one; it was told so.
-async fn shake_hands(tls: &TlsAcceptor, mut socket: TcpStream) -> io::Result<Option<TlsStream<TcpStream>>> {
+async fn shake_hands(
+    core: &Core,
+    tls: &Arc<ServerConfig>,
+    mut socket: TcpStream,
+) -> io::Result<Option<TlsStream<TcpStream>>> {
     let mut first = [0];
     // Before rustls, which would answer with an alert that is no text.
     if socket.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
         socket.write_all(NOT_TLS).await?;
         return Ok(None);
     }
-    tls.accept(socket).await.map(Some)
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+    // What costs comes now: a signature and an exchange of keys. A crowd that has said hello before takes its turns.
+    let turn = core.handshakes.turn();
+    core.wake();
+    turn.await.map_err(io::Error::other)?;
+    begun.into_stream(Arc::clone(tls)).await.map(Some)
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ async fn until_upgraded(core: &Rc<Core>, socket: TcpStream, peer: Peer) -> Optio
         let (socket, sent, upgrade) = speak_http(core, socket, peer).await?;
         return Some(Upgraded { socket: Socket::Plain(socket), sent, upgrade });
     };
-    let stream = tls_handshake::accept(tls, socket).await?;
+    let stream = tls_handshake::accept(core, tls, socket).await?;
     let (stream, sent, upgrade) = speak_http(core, stream, peer).await?;
     let (socket, session) = stream.into_inner();
     Some(Upgraded { socket: Socket::Tls(Box::new(TlsSocket::new(socket, session))), sent, upgrade })

@@ -4,7 +4,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{self, SocketAddr, TcpListener, TcpStream},
     sync::LazyLock,
     thread,
     time::Duration,
@@ -54,7 +54,7 @@ fuzz_target!(|input: &[u8]| {
     let request = request(kind, rest);
     // It may have refused what it saw so far.
     let _sent = socket.write_all(&request);
-    let _done = socket.shutdown(Shutdown::Write);
+    let _done = socket.shutdown(net::Shutdown::Write);
     let mut answer = Vec::new();
     match socket.read_to_end(&mut answer) {
         Ok(_) => {}
