@@ -5,7 +5,7 @@ use pushcast_common::settings::Problems;
 
 use super::{Limits, SAVED_SECONDS};
 
-/// Handshakes per second for each shard, where no number is given: one takes 34 µs of a core, so this is a sixth of it,
+/// Handshakes per second for each shard, where no number is given: one takes 24 µs of a core, so this is an eighth of it,
 /// and the rest goes on serving those who are there.
 pub(super) const HANDSHAKES_PER_SHARD: u32 = 5000;
 
