@@ -12,6 +12,9 @@ use tokio::time::sleep;
 /// How often a followed file is to be looked at.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Looks at files that cannot be used before that is said: several may be exchanged one after the other. As many seconds.
+pub(crate) const LOOKS_BEFORE_COMPLAINT: u32 = 3;
+
 /// A file that changes from one look to the next is still being written.
 const SETTLED_AFTER: Duration = Duration::from_millis(100);
 
@@ -63,6 +66,34 @@ impl FollowedFile {
                 return;
             }
         }
+    }
+}
+
+/// Follows files that belong together, for ever. `read` is called at once, since they may have changed after they were
+/// read first; then whenever one of them has changed, and at the next looks as long as it fails. Its last failure goes to
+/// `give_up`.
+pub(crate) async fn follow_together<E>(
+    paths: &[PathBuf],
+    mut read: impl FnMut() -> Result<(), E>,
+    give_up: impl Fn(E),
+) {
+    let mut files: Vec<_> = paths.iter().map(FollowedFile::new).collect();
+    let mut failed_looks = Some(0);
+    loop {
+        for file in &mut files {
+            if file.has_changed().await {
+                failed_looks = Some(0);
+            }
+        }
+        failed_looks = match failed_looks.map(|looks| (looks, read())) {
+            None | Some((_, Ok(()))) => None,
+            Some((looks, Err(_))) if looks < LOOKS_BEFORE_COMPLAINT => Some(looks + 1),
+            Some((_, Err(error))) => {
+                give_up(error);
+                None
+            }
+        };
+        sleep(LOOK_EVERY).await;
     }
 }
 

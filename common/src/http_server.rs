@@ -2,13 +2,13 @@
 //!
 //! `axum::serve` waits for ever for a request head and lets in everybody; this one does neither.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::ConnectInfo};
+use axum::{Router, body::Body};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time,
@@ -16,6 +16,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 use tracing::{debug, warn};
+
+use crate::tls::{
+    accept::{Accepted, Tls},
+    handshakes::HANDSHAKE_TIMEOUT,
+};
 
 /// How long a peer may take to send its request head, and to send the next one on a connection kept open.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,9 +39,10 @@ const OUT_OF_FILES: Duration = Duration::from_millis(50);
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Serves `router` on `listener`, which must be non-blocking, until `ending` is cancelled; then gives the
-/// requests that were begun a second to be answered. Requests carry axum's `ConnectInfo` with their peer.
+/// requests that were begun a second to be answered. Requests carry their [`Peer`](crate::tls::accept::Peer).
 pub async fn serve(
     listener: std::net::TcpListener,
+    tls: Option<Tls>,
     router: Router,
     ending: CancellationToken,
 ) -> io::Result<()> {
@@ -55,7 +61,8 @@ pub async fn serve(
         };
         match accepted {
             Ok((socket, peer, place)) => {
-                connections.spawn(serve_connection(socket, peer, place, router.clone(), ending.clone()));
+                let accepted = Accepted::begin(socket, peer, tls.clone());
+                connections.spawn(serve_connection(accepted, place, router.clone(), ending.clone()));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -72,22 +79,29 @@ pub async fn serve(
 }
 
 async fn serve_connection(
-    socket: TcpStream,
-    peer: SocketAddr,
+    accepted: impl Future<Output = io::Result<Accepted>>,
     _place: OwnedSemaphorePermit,
     router: Router,
     ending: CancellationToken,
 ) {
-    // Small answers should not wait for the peer's acknowledgement; without it they are only slower.
-    let _ = socket.set_nodelay(true);
+    let begun = tokio::select! {
+        begun = time::timeout(HANDSHAKE_TIMEOUT, accepted) => begun,
+        () = ending.cancelled() => return,
+    };
+    let accepted = match begun {
+        Ok(Ok(accepted)) => accepted,
+        Ok(Err(error)) => return debug!(%error, "An HTTP connection did not come about."),
+        Err(_elapsed) => return debug!("An HTTP connection did not come about in time."),
+    };
+    let peer = accepted.peer().clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(peer.clone());
         router.clone().call(request.map(Body::new))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(accepted), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -104,7 +118,10 @@ async fn serve_connection(
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
 
     use super::*;
 
@@ -115,7 +132,7 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let ending = CancellationToken::new();
         let router = Router::new().route("/", get(|| async { "here" }));
-        let server = tokio::spawn(serve(listener, router, ending.clone()));
+        let server = tokio::spawn(serve(listener, None, router, ending.clone()));
         let mut halves = Vec::new();
         for _ in 0..200 {
             let mut half = TcpStream::connect(addr).await.unwrap();

@@ -350,7 +350,7 @@ impl Node {
             self.addresses.clone(),
         );
         async move {
-            if let Err(error) = http_server::serve(listener, router, ending).await {
+            if let Err(error) = http_server::serve(listener, None, router, ending).await {
                 error!(%error, "The HTTP server ended.");
             }
         }

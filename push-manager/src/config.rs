@@ -6,30 +6,37 @@ use clap::Parser;
 use pushcast_common::{
     fleet_auth::{FleetArgs, FleetAuth, Role},
     registry::{EtcdSettings, Registry},
-    settings::{self, Addr, EtcdArgs, ExitOutcome, OPEN, Problems},
+    settings::{self, Addr, EtcdArgs, ExitOutcome, OPEN},
+    tls::{ClientCa, ServerTls, accept::Tls},
 };
 
-use crate::api_keys::file::ApiKeys;
+use crate::{
+    api_auth::{args::ApiArgs, file::ApiKeys},
+    metrics,
+};
 
 const MAX_CONTENT: u64 = 1 << 20;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// In lines of 80 columns, which no terminal breaks.
 const KEYS_FILE: &str = "\
-The file of --api-keys-file has one key in each line. `pushctl key new` makes a
-key and its line:
+The file of --api-keys-file has one caller in each line. `pushctl key new` makes
+a key and its line:
   name=checkout blake3=<hash> apps=shop methods=PushToUser,PushToUsers
 and behind it, if wanted: pushes_per_second=100 bytes_per_second=1MiB
-  name     what logs call the key
-  blake3   the hash of the key, in hex; the key itself is its holder's alone
+  name     what logs call the caller
+  blake3   with --api-auth keys: the hash of the key, in hex; the key itself is
+           its holder's alone
+  cert     with --api-auth mtls, in place of blake3: a DNS name or URI that the
+           caller's certificate has
   apps     * is all, and all at once; else names with commas between,
            percent-encoded, where \"\" is the default one
   methods  * is all; else some of PushToRoom, PushToUser, PushToUsers,
            Broadcast, JoinRoom, LeaveRoom, Kick, ListNodes
 The rates are of pushes and controls, and of content; left out, they are any.
 What follows a # is a comment.
-Callers send `authorization: Bearer <key>` over gRPC, and over HTTP to /v1/….
-/healthz, /readyz, /metrics, gRPC health and reflection need no key.";
+Callers with a key send `authorization: Bearer <key>` over gRPC, and over HTTP
+to /v1/…. /healthz, /readyz, /metrics, gRPC health and reflection are for all.";
 
 /// Takes pushes from business servers and fans them out to every connect-node.
 #[derive(Debug, Parser)]
@@ -41,12 +48,8 @@ struct Args {
     /// Where health, metrics and the HTTP/JSON gateway are served
     #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:9001")]
     http_addr: String,
-    /// Who may push; there is no default: "keys" lets those of --api-keys-file, "none" everybody
-    #[arg(long, value_name = "keys|none")]
-    api_auth: Option<String>,
-    /// The keys of --api-auth keys, one in each line (see below); changes hold within two seconds
-    #[arg(long, value_name = "FILE")]
-    api_keys_file: Option<String>,
+    #[command(flatten)]
+    api: ApiArgs,
     #[command(flatten)]
     fleet: FleetArgs,
     /// gRPC addresses of connect-nodes; beside etcd, those used until it first answers
@@ -90,8 +93,12 @@ pub struct Config {
     pub log_bytes: u64,
     /// Bound of the log in time.
     pub log_age: Duration,
-    /// The keys of those who may call; none: everybody may.
+    /// Those who may call; none: everybody may.
     pub api_keys: Option<ApiKeys>,
+    /// What both listeners show; none: they speak plain.
+    pub tls: Option<ServerTls>,
+    /// Whose certificates callers may show.
+    pub client_ca: Option<ClientCa>,
     /// How nodes and this manager know each other.
     pub fleet_auth: FleetAuth,
     /// Flags that let everybody in, to be warned of.
@@ -112,6 +119,8 @@ impl Default for Config {
             log_bytes: 128 << 20,
             log_age: Duration::from_secs(120),
             api_keys: None,
+            tls: None,
+            client_ca: None,
             fleet_auth: FleetAuth::default(),
             open_doors: Vec::new(),
         }
@@ -124,9 +133,9 @@ impl Config {
         let (args, mut problems) = settings::parse::<Args>("PUSH_MANAGER_", argv)?;
         let grpc_addr = problems.addr("--grpc-addr", &args.grpc_addr);
         let http_addr = problems.addr("--http-addr", &args.http_addr);
-        let api_keys = api_keys(&mut problems, args.api_auth.as_deref(), args.api_keys_file.as_deref());
+        let api = args.api.settings(&mut problems);
         let doors = [("--grpc-addr", grpc_addr.as_ref()), ("--http-addr", http_addr.as_ref())];
-        problems.open_door("--api-auth", args.api_auth.as_deref(), &doors, args.insecure);
+        problems.open_door("--api-auth", args.api.api_auth.as_deref(), &doors, args.insecure);
         let fleet_auth = args.fleet.settings(&mut problems, Role::Manager);
         let nodes = match args.nodes.as_str() {
             "" => Vec::new(),
@@ -145,7 +154,7 @@ impl Config {
         let log_age = problems.duration_within("--log-age", &args.log_age, ages);
         problems.check()?;
         let is_open = |how: &Option<String>| how.as_deref() == Some(OPEN);
-        let doors = [("--api-auth", &args.api_auth), ("--fleet-auth", &args.fleet.fleet_auth)];
+        let doors = [("--api-auth", &args.api.api_auth), ("--fleet-auth", &args.fleet.fleet_auth)];
         let open_doors = doors.into_iter().filter(|(_, how)| is_open(how)).map(|(flag, _)| flag).collect();
         let (Some(grpc_addr), Some(http_addr)) = (grpc_addr, http_addr) else {
             unreachable!("an address that cannot be read is a problem");
@@ -159,10 +168,22 @@ impl Config {
             max_content: usize::try_from(max_content).unwrap_or(MAX_CONTENT as usize),
             log_bytes,
             log_age,
-            api_keys,
+            api_keys: api.keys,
+            tls: api.tls,
+            client_ca: api.client_ca,
             fleet_auth,
             open_doors,
         })
+    }
+
+    /// TLS for a listener of this protocol (ALPN).
+    pub(crate) fn tls_for(&self, protocol: &[u8]) -> Result<Option<Tls>, rustls::Error> {
+        let Some(tls) = &self.tls else { return Ok(None) };
+        let config = match self.client_ca.clone() {
+            Some(clients) => tls.config_asking(&[protocol], clients)?,
+            None => tls.config(&[protocol])?,
+        };
+        Ok(Some(Tls { config, metric: metrics::TLS_HANDSHAKES }))
     }
 
     /// The registry these settings name.
@@ -172,23 +193,6 @@ impl Config {
             None => Registry::none(),
         };
         if self.nodes.is_empty() { registry } else { registry.with_fixed_nodes(self.nodes.clone()) }
-    }
-}
-
-/// The keys, if callers need them. A file is read also where it is not asked for, so that all its mistakes are told.
-fn api_keys(problems: &mut Problems, how: Option<&str>, file: Option<&str>) -> Option<ApiKeys> {
-    let how = problems.how("--api-auth", how, &["keys", OPEN]);
-    match (how.as_deref(), file) {
-        (Some("keys"), None) => problems.push("--api-keys-file", "must be given with --api-auth keys"),
-        (Some("none"), Some(_)) => problems.push("--api-keys-file", "has no effect with --api-auth none"),
-        _ => {}
-    }
-    match ApiKeys::read(file?) {
-        Ok(keys) => Some(keys),
-        Err(mistakes) => {
-            mistakes.into_iter().for_each(|mistake| problems.push("--api-keys-file", mistake));
-            None
-        }
     }
 }
 

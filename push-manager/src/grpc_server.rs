@@ -1,16 +1,18 @@
 //! The gRPC server: pushes, health, reflection.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use futures::stream;
+use pushcast_common::tls::{accept::Tls, incoming::Incoming};
 use pushcast_proto::{
     FILE_DESCRIPTOR_SET, pushmanager::v1::push_manager_service_server::PushManagerServiceServer,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::Server;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{api_keys::door::Door, push_service::PushService};
+use crate::{api_auth::door::Door, push_service::PushService};
 
 /// A request of a stream may hold many items. A single push that is too big is refused by its fields, with
 /// a clear message, as long as it fits this.
@@ -42,6 +44,7 @@ impl Health {
 /// The server, and the switch of its health service, which starts as not serving.
 pub(crate) async fn build(
     listener: TcpListener,
+    tls: Option<Tls>,
     service: PushService,
     stop: CancellationToken,
 ) -> Result<(Health, impl Future<Output = Result<(), tonic::transport::Error>>), ReflectionError> {
@@ -61,7 +64,7 @@ pub(crate) async fn build(
     let service = Arc::new(service);
     let pushes =
         PushManagerServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(MAX_REQUEST);
-    // Health and reflection are open to everybody: probes and tools have no keys.
+    // Health and reflection are open to everybody: probes and tools have neither keys nor certificates.
     let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -71,7 +74,10 @@ pub(crate) async fn build(
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(ReflectionError)?)
         .add_service(reflection().build_v1alpha().map_err(ReflectionError)?);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = stream::unfold(Incoming::new(listener, tls), async |mut incoming| {
+        let accepted = incoming.next().await;
+        Some((Ok::<_, Infallible>(accepted), incoming))
+    });
     let serving = server.serve_with_incoming_shutdown(incoming, async move { stop.cancelled().await });
     Ok((health, serving))
 }

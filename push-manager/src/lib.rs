@@ -3,15 +3,15 @@
 //! The path of a push: `push_service` or `push_stream` (or `gateway`, for HTTP) checks it with
 //! `validate` and hands it to the `hub`, which appends it to the `log`; every `link` takes what
 //! its `link_state` says comes next; acknowledgements come back to `answers`, which tells when the
-//! push is answered. `nodes` knows which nodes there are, `fleet` owns their links. `api_keys` stands before it all,
-//! if callers need keys.
+//! push is answered. `nodes` knows which nodes there are, `fleet` owns their links. `api_auth` stands before it all,
+//! where callers have to prove who they are.
 //!
 //! `log`, `link_state`, `answers` and `nodes` do no I/O and are told the time, so that a simulation can
 //! drive them.
 
 pub mod answers;
 pub mod api;
-pub mod api_keys;
+pub mod api_auth;
 mod backoff;
 pub mod clock;
 mod config;

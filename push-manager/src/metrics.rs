@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::{
     api::{Api, Rpc},
-    api_keys::denied::Reason,
+    api_auth::denied::{REASONS, Reason},
     link_state::Counted,
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct Metrics {
     pub(crate) ack_seconds: Histogram,
     pending_answers: [Counter; 7],
     /// In the order of `Reason::ALL`.
-    pub(crate) refused_calls: [Counter; 5],
+    pub(crate) refused_calls: [Counter; REASONS],
     pub(crate) handed_up: Counter,
     pub(crate) gaps: Counter,
     pub(crate) gap_messages: Counter,
@@ -140,6 +140,38 @@ fn request_counter(rpc: Rpc, code: Code) -> Counter {
     counter!("push_manager_requests_total", "api" => rpc.name(), "code" => code_name(code))
 }
 
+/// Handshakes of callers, by outcome.
+pub(crate) const TLS_HANDSHAKES: &str = "push_manager_tls_handshakes_total";
+
+/// The series of a manager whose listeners speak TLS, at 0.
+pub(crate) fn describe_tls() {
+    describe_counter!(
+        TLS_HANDSHAKES,
+        "TLS handshakes of callers, by outcome: ok, failed, plain (nothing encrypted came)."
+    );
+    describe_counter!(
+        "push_manager_tls_certificate_reads_total",
+        "Times another certificate was there, by outcome: ok, or failed and left as it was."
+    );
+    for outcome in ["ok", "failed", "plain"] {
+        counter!(TLS_HANDSHAKES, "outcome" => outcome).increment(0);
+    }
+    for outcome in ["ok", "failed"] {
+        counter!("push_manager_tls_certificate_reads_total", "outcome" => outcome).increment(0);
+    }
+}
+
+/// The series of a manager whose callers prove who they are, at 0.
+pub(crate) fn describe_api_keys() {
+    describe_counter!(
+        "push_manager_api_keys_reads_total",
+        "Times the file of callers was read anew, by outcome: ok, or failed and left as it was."
+    );
+    for outcome in ["ok", "failed"] {
+        counter!("push_manager_api_keys_reads_total", "outcome" => outcome).increment(0);
+    }
+}
+
 fn describe() {
     describe_counter!("push_manager_broadcast_nodes_total", "Acknowledgements: nodes a push went to.");
     describe_counter!(
@@ -166,7 +198,7 @@ fn describe() {
     );
     describe_counter!(
         "push_manager_refused_calls_total",
-        "Calls and items of streams that were refused for want of a key, or because the key may not."
+        "Calls and items of streams that were refused: nothing or nothing known was shown, or the caller may not."
     );
     describe_counter!("push_manager_handed_up_total", "Controls that nodes decided and this manager logged.");
     describe_counter!("push_manager_gaps_total", "Gaps said to nodes: the log no longer reached back.");

@@ -1,9 +1,9 @@
 //! The gRPC service for business servers, and the one way both gRPC and HTTP take a push.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderValue;
-use pushcast_common::fleet_auth::FleetAuth;
+use pushcast_common::{fleet_auth::FleetAuth, tls::accept::Peer};
 use pushcast_proto::pushmanager::v1::{
     BroadcastRequest, BroadcastResponse, JoinRoomRequest, JoinRoomResponse, KickRequest, KickResponse,
     LeaveRoomRequest, LeaveRoomResponse, ListNodesRequest, ListNodesResponse, PushAnswer, PushStreamRequest,
@@ -15,7 +15,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use crate::{
     answers::{Answer, End},
     api::{Api, Rpc},
-    api_keys::{
+    api_auth::{
         callers::{Caller, Callers},
         method::Method,
     },
@@ -51,9 +51,9 @@ impl PushService {
         self.max_content
     }
 
-    /// Whether callers need keys.
-    pub(crate) fn needs_keys(&self) -> bool {
-        self.callers.need_keys()
+    /// Whether callers have to prove who they are.
+    pub(crate) fn needs_proof(&self) -> bool {
+        self.callers.need_proof()
     }
 
     /// Lets in who may call this, before anything of the request is read.
@@ -61,7 +61,7 @@ impl PushService {
         &self,
         method: Method,
         authorization: Option<&HeaderValue>,
-        peer: Option<SocketAddr>,
+        peer: Option<Peer>,
     ) -> Result<Caller, Status> {
         let admitted = self.callers.admit(method, authorization, peer);
         if let (Err(status), Some(rpc)) = (&admitted, method.rpc()) {

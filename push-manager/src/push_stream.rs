@@ -20,7 +20,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::{
     api::Rpc,
-    api_keys::{
+    api_auth::{
         callers::{Caller, Revoked},
         method::Method,
     },

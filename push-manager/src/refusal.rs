@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
-    api_keys::denied::{Denied, Rate},
+    api_auth::denied::{Denied, Rate},
     hub::Refused,
 };
 
@@ -77,25 +77,33 @@ pub(crate) fn denied(denied: &Denied) -> Status {
         Denied::UnknownKey => {
             (Code::Unauthenticated, "UNKNOWN_KEY", "this push-manager does not know the key".to_owned())
         }
-        Denied::Method { key, method } => (
-            Code::PermissionDenied,
-            "METHOD_NOT_ALLOWED",
-            format!("the key {key} may not call {}", method.name()),
+        Denied::NoCertificate => (
+            Code::Unauthenticated,
+            "NO_CERTIFICATE",
+            "this push-manager asks for a client certificate".to_owned(),
         ),
+        Denied::UnknownCertificate => (
+            Code::Unauthenticated,
+            "UNKNOWN_CERTIFICATE",
+            "this push-manager knows no caller by a DNS name or URI of the certificate".to_owned(),
+        ),
+        Denied::Method { key, method } => {
+            (Code::PermissionDenied, "METHOD_NOT_ALLOWED", format!("{key} may not call {}", method.name()))
+        }
         Denied::App { key, app } => {
             let app = match app.as_deref() {
                 None => "all apps at once".to_owned(),
                 Some("") => "the default app".to_owned(),
                 Some(app) => format!("the app {app}"),
             };
-            (Code::PermissionDenied, "APP_NOT_ALLOWED", format!("the key {key} is not for {app}"))
+            (Code::PermissionDenied, "APP_NOT_ALLOWED", format!("{key} may not push to {app}"))
         }
         Denied::Rate { key, rate, .. } => {
             let rate = match rate {
                 Rate::Pushes(rate) => format!("{rate} pushes"),
                 Rate::Bytes(rate) => format!("{rate} bytes of content"),
             };
-            (Code::ResourceExhausted, "OVER_RATE", format!("the key {key} is over its rate, {rate} a second"))
+            (Code::ResourceExhausted, "OVER_RATE", format!("{key} is over its rate, {rate} a second"))
         }
     };
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);

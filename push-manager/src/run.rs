@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    api_keys::callers::Callers,
+    api_auth::callers::Callers,
     clock::micros,
     config::Config,
     fleet::Fleet,
@@ -29,6 +29,7 @@ use crate::{
     hub::{Gate, Hub},
     log::LogLimits,
     membership::{Membership, MembershipError},
+    metrics,
     push_service::PushService,
     readiness,
     trace::Tracer,
@@ -78,6 +79,9 @@ pub enum RunError {
     /// A listener cannot be used.
     #[error("cannot use a listener: {0}")]
     Listener(#[from] io::Error),
+    /// TLS cannot be spoken.
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// The gRPC server failed.
     #[error("the gRPC server failed: {0}")]
     Grpc(String),
@@ -174,18 +178,28 @@ impl Manager {
         let callers = match &config.api_keys {
             None => Callers::default(),
             Some(keys) => {
+                metrics::describe_api_keys();
                 let (callers, following) =
                     Callers::with_keys(keys.clone(), hub.metrics.refused_calls.clone());
                 background.spawn(following);
                 callers
             }
         };
+        let (tls_of_grpc, tls_of_http) = (config.tls_for(b"h2")?, config.tls_for(b"http/1.1")?);
+        if let Some(tls) = config.tls.clone() {
+            metrics::describe_tls();
+            background.spawn(tls.follow());
+        }
+        if let Some(ca) = config.client_ca.clone() {
+            background.spawn(ca.follow());
+        }
         let service =
             PushService::new(Arc::clone(&hub), callers, config.max_content, config.fleet_auth.clone());
 
-        let (health, serving) = grpc_server::build(grpc_listener, service.clone(), stops.servers.clone())
-            .await
-            .map_err(|error| RunError::Grpc(error.to_string()))?;
+        let (health, serving) =
+            grpc_server::build(grpc_listener, tls_of_grpc, service.clone(), stops.servers.clone())
+                .await
+                .map_err(|error| RunError::Grpc(error.to_string()))?;
         let router = gateway::router(service)
             .merge(readiness::router(Arc::clone(&hub), grpc_addr, http_addr))
             .merge(extras.pages);
@@ -194,7 +208,8 @@ impl Manager {
             false => router,
         };
         // It outlasts the gRPC server, so that whoever asks hears that the manager is stopping.
-        let http = tokio::spawn(http_server::serve(listeners.http, router, stops.servers.clone()));
+        let http =
+            tokio::spawn(http_server::serve(listeners.http, tls_of_http, router, stops.servers.clone()));
 
         let (state, state_changes) = watch::channel(State::Starting);
         let (joined_sender, joined) = watch::channel(false);

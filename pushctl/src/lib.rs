@@ -5,6 +5,7 @@
 //! comes back by itself as [`reconnect`] says, goes on where it was ([`progress`]), and shows no message twice
 //! ([`seen`]). For watchers: [`figures`] says what a manager did between two scrapes of its metrics.
 
+pub mod address;
 pub mod api_key;
 pub mod client;
 pub mod figures;

@@ -1,19 +1,31 @@
 //! Pushing through a push-manager.
 
-use std::time::Duration;
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use pushcast_common::tls::{self, MaybeTls};
 use pushcast_proto::pushmanager::v1::{
     self as wire, Ack, ListNodesRequest, ListNodesResponse, PushAnswer, PushItem, push_item,
     push_manager_service_client::PushManagerServiceClient,
 };
+use rustls::ClientConfig;
 use tonic::{
     Code, Request, Status,
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
+use tower_service::Service;
 
 use crate::{
+    address::Address,
     api_key::{ApiKey, Bearer},
     pipeline::{PushResults, PushSender},
 };
@@ -168,23 +180,35 @@ pub struct PushClient {
 }
 
 impl PushClient {
-    /// A client of the manager at `http://host:port`, or `host:port`.
+    /// A client of the manager at `http://host:port`, `https://host:port` or `host:port`; with TLS its certificate is
+    /// checked against those of this machine.
     pub fn new(address: &str) -> Result<Self, BadAddress> {
-        let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        let bad = |reason: String| BadAddress { address: address.to_owned(), reason };
-        if !url.starts_with("http://") {
-            return Err(bad("only http:// is spoken".to_owned()));
-        }
-        let endpoint = Endpoint::from_shared(url).map_err(|error| bad(error.to_string()))?;
-        if endpoint.uri().port().is_none() {
-            return Err(bad("the port is missing".to_owned()));
-        }
-        let endpoint = endpoint
+        Self::with_trust(address, || tls::client::trusting(None, None).map(Arc::new))
+    }
+
+    /// The same, and with TLS this says what the manager's certificate is checked against, and what is shown to it.
+    pub fn with_tls(address: &str, tls: Arc<ClientConfig>) -> Result<Self, BadAddress> {
+        Self::with_trust(address, || Ok(tls))
+    }
+
+    fn with_trust(
+        text: &str,
+        trust: impl FnOnce() -> Result<Arc<ClientConfig>, String>,
+    ) -> Result<Self, BadAddress> {
+        let bad = |reason: String| BadAddress { address: text.to_owned(), reason };
+        let address = Address::parse(text).map_err(bad)?;
+        let tls = address.is_tls().then(trust).transpose().map_err(bad)?;
+        let scheme = if address.is_tls() { "https" } else { "http" };
+        let uri = |scheme| format!("{scheme}://{}", address.as_str()).parse::<Uri>();
+        let unusable = |error: http::uri::InvalidUri| bad(error.to_string());
+        // TLS, where it is spoken, is the connector's affair; what the manager is told is the origin.
+        let endpoint = Endpoint::from(uri("http").map_err(unusable)?)
+            .origin(uri(scheme).map_err(unusable)?)
             .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20);
-        Ok(Self::over(endpoint.connect_lazy(), Bearer::default()))
+        let channel = endpoint.connect_with_connector_lazy(Connector { address, tls });
+        Ok(Self::over(channel, Bearer::default()))
     }
 
     /// The same client with a key, for a manager that asks for one.
@@ -236,6 +260,28 @@ impl PushClient {
     /// Opens a stream with at most `in_flight` unanswered pushes on it (at least 1).
     pub async fn stream(&self, in_flight: usize) -> Result<(PushSender, PushResults), Status> {
         crate::pipeline::open(self.inner.clone(), in_flight.max(1)).await
+    }
+}
+
+/// Connects to the one address, whatever is asked for.
+#[derive(Debug, Clone)]
+struct Connector {
+    address: Address,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<MaybeTls>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let Self { address, tls } = self.clone();
+        Box::pin(async move { address.connect(tls.as_ref(), b"h2").await.map(TokioIo::new) })
     }
 }
 

@@ -195,11 +195,11 @@ async fn a_key_may_what_its_line_says() {
         if status == 403 {
             let error = &answer.json()["error"];
             assert_eq!(error["code"], "PERMISSION_DENIED", "{error}");
-            assert!(error["message"].as_str().unwrap().contains("the key shop"), "{error}");
+            assert!(error["message"].as_str().unwrap().contains("shop may not"), "{error}");
         }
     }
     assert!(guarded.refused("method").await >= 8.0 && guarded.refused("app").await >= 6.0);
-    guarded.said(r#""key":"shop""#, 1).await;
+    guarded.said(r#""caller":"shop""#, 1).await;
     guarded.kept_secret(&[&shop, &all]);
 }
 
@@ -429,7 +429,7 @@ async fn pushctl_makes_keys_and_calls_with_them() {
     }
     let refused = pushctl(&push, Some(&other)).await;
     assert_eq!(refused.code, Some(1));
-    for part in ["the key other may not call PushToRoom", "--api-keys-file"] {
+    for part in ["other may not call PushToRoom", "--api-keys-file"] {
         assert!(refused.stderr.contains(part), "{part} is missing: {}", refused.stderr);
     }
     // The keys file itself, given by mistake, is no key, and is not repeated.

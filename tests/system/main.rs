@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
 
 mod api_keys;
+mod api_tls;
 mod bad_clients;
 mod bad_records;
 mod bad_requests;

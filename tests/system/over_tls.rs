@@ -39,7 +39,7 @@ fn secure(node: &Node) -> String {
 }
 
 fn trusting(node: &Node, authority: &Authority, user: &str) -> Options {
-    let config = pushcast_common::tls::client::trusting(Some(&authority.ca())).unwrap();
+    let config = pushcast_common::tls::client::trusting(Some(&authority.ca()), None).unwrap();
     Options { url: secure(node), tls: Some(Arc::new(config)), ..node.options(user, &["r1"]) }
 }
 

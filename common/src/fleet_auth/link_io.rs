@@ -18,10 +18,12 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
 use super::refused::explained;
+use crate::tls::MaybeTls;
 
 /// Room for the SETTINGS that an HTTP/2 server begins with.
 const FIRST: usize = 1024;
@@ -41,21 +43,15 @@ impl BytesRead {
 /// One end of a link.
 #[derive(Debug)]
 pub struct LinkIo {
-    io: Io,
+    io: MaybeTls<Counted>,
     /// What came before it was asked for, and how much of it was taken.
     first: (Vec<u8>, usize),
     read: BytesRead,
 }
 
-#[derive(Debug)]
-enum Io {
-    Plain(Counted),
-    Tls(Box<TlsStream<Counted>>),
-}
-
 impl LinkIo {
     pub(super) fn plain(socket: TcpStream, read: BytesRead) -> Self {
-        Self { io: Io::Plain(Counted { socket, read: read.clone() }), first: Default::default(), read }
+        Self { io: Either::Left(Counted { socket, read: read.clone() }), first: Default::default(), read }
     }
 
     pub(super) async fn connect(
@@ -74,14 +70,14 @@ impl LinkIo {
             return Err(explained(io::ErrorKind::UnexpectedEof.into()));
         }
         first.truncate(came);
-        Ok(Self { io: Io::Tls(Box::new(stream.into())), first: (first, 0), read })
+        Ok(Self { io: Either::Right(Box::new(stream.into())), first: (first, 0), read })
     }
 
     pub(super) async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
         let read = BytesRead::default();
         let counted = Counted { socket, read: read.clone() };
         let stream = TlsAcceptor::from(config).accept(counted).await.map_err(explained)?;
-        Ok(Self { io: Io::Tls(Box::new(stream.into())), first: Default::default(), read })
+        Ok(Self { io: Either::Right(Box::new(stream.into())), first: Default::default(), read })
     }
 }
 
@@ -109,33 +105,21 @@ impl AsyncRead for LinkIo {
             }
             return Poll::Ready(Ok(()));
         }
-        match &mut self.io {
-            Io::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
+        Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for LinkIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.io {
-            Io::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Io::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(socket) => Pin::new(socket).poll_flush(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -143,17 +127,11 @@ impl AsyncWrite for LinkIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.io {
-            Io::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
-            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        }
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.io {
-            Io::Plain(socket) => socket.is_write_vectored(),
-            Io::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.io.is_write_vectored()
     }
 }
 

@@ -18,16 +18,13 @@ use std::{
 };
 
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
-use tokio::{net::TcpStream, time::sleep};
+use tokio::net::TcpStream;
 use tracing::{info, warn};
 
 pub use args::FleetArgs;
 pub use link_io::{BytesRead, LinkIo};
 
-use crate::followed_file::{FollowedFile, LOOK_EVERY};
-
-/// Looks at files that cannot be used before that is said: several files may be exchanged one after the other.
-const LOOKS_BEFORE_COMPLAINT: u32 = 3;
+use crate::followed_file::follow_together;
 
 /// What gRPC is called in a TLS handshake.
 const ALPN: &[u8] = b"h2";
@@ -135,23 +132,19 @@ impl FleetAuth {
     /// Keeps the proof like its files, for ever. What cannot be used leaves it as it is, and is warned of.
     pub async fn follow(self) {
         let Some(proof) = self.0 else { return std::future::pending().await };
-        let mut files: Vec<_> = proof.source.files().into_iter().map(FollowedFile::new).collect();
-        // They may have changed between the first read and now.
-        let mut looks = proof.take(0);
-        loop {
-            for file in &mut files {
-                if file.has_changed().await {
-                    looks = Some(0);
-                }
+        let mut is_first = true;
+        let read = || {
+            proof.read()?;
+            if !std::mem::take(&mut is_first) {
+                info!("What proves this process to its fleet was read anew.");
             }
-            if let Some(n) = looks {
-                looks = proof.take(n);
-                if looks.is_none() {
-                    info!("What proves this process to its fleet was looked at again.");
-                }
-            }
-            sleep(LOOK_EVERY).await;
-        }
+            Ok(())
+        };
+        follow_together(&proof.source.files(), read, |BadFile { flag, message }| {
+            let text = "The proof for the fleet stays as it is: what is there now cannot be used.";
+            warn!(flag, error = message, "{text}");
+        })
+        .await;
     }
 }
 
@@ -160,22 +153,9 @@ impl Proof {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether to look again though nothing may have changed, and how often that was done.
-    fn take(&self, looks: u32) -> Option<u32> {
-        match self.source.read() {
-            Ok(configs) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = configs;
-                None
-            }
-            Err(_) if looks < LOOKS_BEFORE_COMPLAINT => Some(looks + 1),
-            Err(BadFile { flag, message }) => {
-                warn!(
-                    flag,
-                    error = message,
-                    "The proof for the fleet stays as it is: what is there now cannot be used."
-                );
-                None
-            }
-        }
+    fn read(&self) -> Result<(), BadFile> {
+        let configs = self.source.read()?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = configs;
+        Ok(())
     }
 }

@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use super::{BadFile, Configs, key::without_resumption};
-use crate::tls::identity::{self, certificates};
+use crate::tls::identity::{self, authorities};
 
 pub(super) const CA: &str = "--fleet-ca-file";
 pub(super) const CERT: &str = "--fleet-cert-file";
@@ -41,11 +41,7 @@ impl Files {
 
     pub(super) fn read(&self) -> Result<Configs, BadFile> {
         let in_ca = |message: String| BadFile { flag: CA, message };
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(&self.ca).map_err(in_ca)? {
-            let bad = |error| in_ca(format!("{:?} has a certificate that cannot be read: {error}", self.ca));
-            roots.add(certificate).map_err(bad)?;
-        }
+        let roots = authorities(&self.ca).map_err(in_ca)?;
         let own = identity::read(&self.cert, &self.private_key).map_err(|bad| BadFile {
             flag: if bad.in_key_file { PRIVATE_KEY } else { CERT },
             message: bad.message,

@@ -3,7 +3,7 @@
 use std::{fmt, fs, path::Path, sync::Arc};
 
 use rustls::{
-    Error,
+    Error, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
     sign::CertifiedKey,
@@ -60,6 +60,16 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String>
         return Err(format!("{path:?} has no certificate (-----BEGIN CERTIFICATE-----){}", instead(&text)));
     }
     Ok(found)
+}
+
+/// The authorities of a PEM file, one at least.
+pub fn authorities(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        let cannot = |error| format!("{path:?} has a certificate that cannot be read: {error}");
+        roots.add(certificate).map_err(cannot)?;
+    }
+    Ok(roots)
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {

@@ -2,24 +2,24 @@
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use metrics::counter;
-use rustls::{ServerConfig, crypto::ring, server::ResolvesServerCert, sign::SingleCertAndKey};
-use tokio::time::sleep;
+use rustls::{
+    ConfigBuilder, ServerConfig, WantsVerifier,
+    crypto::ring,
+    server::{NoServerSessionStorage, ResolvesServerCert},
+    sign::SingleCertAndKey,
+};
 use tracing::{info, warn};
 
-use super::identity::{self, Identity};
-use crate::{
-    followed_file::{FollowedFile, LOOK_EVERY},
-    settings::Problems,
+use super::{
+    client_ca::ClientCa,
+    identity::{self, Identity},
 };
-
-/// Looks after a change at which the two files still do not belong together: whoever exchanges them one after the other
-/// is given this time, in seconds, before it is said.
-const LOOKS_BEFORE_COMPLAINT: u32 = 3;
+use crate::{followed_file::follow_together, settings::Problems};
 
 /// `--tls-cert-file` and `--tls-key-file`; flatten it into the binary's own struct.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -99,59 +99,63 @@ impl ServerTls {
     /// For a listener of these protocols (ALPN), the first one that a client also knows; TLS 1.2 and 1.3, and nothing
     /// asked of the client.
     pub fn config(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let provider = Arc::new(ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(self.resolver());
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        let mut config = self.begun()?.with_no_client_auth().with_cert_resolver(self.resolver());
         // Who comes back shows a ticket of ours, which spares both a signature; nothing is kept of it here.
         config.ticketer = ring::Ticketer::new()?;
-        Ok(Arc::new(config))
+        Ok(finished(config, protocols))
+    }
+
+    /// The same, and clients may show a certificate of this authority. Who shows none is let in as nobody; who shows
+    /// another one is not.
+    pub fn config_asking(
+        &self,
+        protocols: &[&[u8]],
+        clients: ClientCa,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let verifier = Arc::new(clients);
+        let mut config =
+            self.begun()?.with_client_cert_verifier(verifier).with_cert_resolver(self.resolver());
+        // Every connection proves itself anew: what was accepted once may not be any more.
+        config.send_tls13_tickets = 0;
+        Ok(finished(config, protocols))
+    }
+
+    fn begun(&self) -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, rustls::Error> {
+        let provider = Arc::new(ring::default_provider());
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
     }
 
     /// Keeps it like its files, for ever. What cannot be used leaves the pair as it is, and is warned of.
     pub async fn follow(self) {
-        let (cert_path, key_path) = (self.0.cert_file.clone(), self.0.key_file.clone());
-        let (mut cert, mut key) = (FollowedFile::new(&cert_path), FollowedFile::new(&key_path));
-        // They may have changed between the first read and now.
-        let mut looks = Some(0);
-        loop {
-            if cert.has_changed().await | key.has_changed().await {
-                looks = Some(0);
-            }
-            if let Some(n) = looks {
-                looks = self.take(identity::read(&cert_path, &key_path), n, &cert_path);
-            }
-            sleep(LOOK_EVERY).await;
+        let Shared { cert_file, key_file, .. } = &*self.0;
+        let read = || identity::read(cert_file, key_file).map(|new| self.show(new));
+        follow_together(&[cert_file.clone(), key_file.clone()], read, |error| {
+            self.count("failed");
+            warn!(%error, "The certificate stays as it is: what is there now cannot be used.");
+        })
+        .await;
+    }
+
+    fn show(&self, new: Identity) {
+        let mut identity = self.0.identity.write().unwrap_or_else(PoisonError::into_inner);
+        if identity.cert != new.cert {
+            *identity = new;
+            drop(identity);
+            self.count("ok");
+            info!(path = ?self.0.cert_file, "Another certificate is shown from now on.");
         }
     }
 
-    /// Whether to look again though nothing may have changed, and how often that was done.
-    fn take(&self, read: Result<Identity, identity::BadIdentity>, looks: u32, path: &Path) -> Option<u32> {
-        let count = |outcome| {
-            let name = format!("{}_tls_certificate_reads_total", self.0.component);
-            counter!(name, "outcome" => outcome).increment(1);
-        };
-        match read {
-            Ok(new) => {
-                let mut identity = self.0.identity.write().unwrap_or_else(PoisonError::into_inner);
-                if identity.cert != new.cert {
-                    *identity = new;
-                    drop(identity);
-                    count("ok");
-                    info!(?path, "Another certificate is shown from now on.");
-                }
-                None
-            }
-            Err(_) if looks < LOOKS_BEFORE_COMPLAINT => Some(looks + 1),
-            Err(error) => {
-                count("failed");
-                warn!(%error, "The certificate stays as it is: what is there now cannot be used.");
-                None
-            }
-        }
+    fn count(&self, outcome: &'static str) {
+        let name = format!("{}_tls_certificate_reads_total", self.0.component);
+        counter!(name, "outcome" => outcome).increment(1);
     }
+}
+
+fn finished(mut config: ServerConfig, protocols: &[&[u8]]) -> Arc<ServerConfig> {
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Arc::new(config)
 }
 
 #[derive(Debug)]
@@ -165,12 +169,13 @@ impl ResolvesServerCert for Resolver {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, time::Duration};
+    use std::{fs, path::Path, time::Duration};
 
     use rcgen::{CertificateParams, KeyPair};
-    use tokio::time::timeout;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
+    use crate::followed_file::{LOOK_EVERY, LOOKS_BEFORE_COMPLAINT};
 
     fn put(directory: &Path) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();

@@ -2,8 +2,9 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use pushcast_common::tls::accept::{speaks_http, turned_away};
 use rustls::{ServerConfig, server::Acceptor};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use super::thread::Core;
@@ -11,10 +12,6 @@ use crate::metrics::{self, TlsHandshake};
 
 /// How long a client may take for its handshake: three round trips of a second each, and a packet lost.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What somebody gets who speaks HTTP where TLS is spoken. Not encrypted, or nobody could read it.
-const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
-    Content-Length: 51\r\n\r\nThis port speaks TLS: use wss:// or https:// here.\n";
 
 /// `None` if it does not come to a connection.
 pub(super) async fn accept(
@@ -42,12 +39,10 @@ pub(super) async fn accept(
 async fn shake_hands(
     core: &Core,
     tls: &Arc<ServerConfig>,
-    mut socket: TcpStream,
+    socket: TcpStream,
 ) -> io::Result<Option<TlsStream<TcpStream>>> {
-    let mut first = [0];
-    // Before rustls, which would answer with an alert that is no text.
-    if socket.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
-        socket.write_all(NOT_TLS).await?;
+    if speaks_http(&socket).await? {
+        turned_away(socket).await;
         return Ok(None);
     }
     let begun = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
@@ -56,16 +51,4 @@ async fn shake_hands(
     core.wake();
     turn.await.map_err(io::Error::other)?;
     begun.into_stream(Arc::clone(tls)).await.map(Some)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_to_plain_http_is_as_long_as_it_says() {
-        let text = std::str::from_utf8(NOT_TLS).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
-    }
 }

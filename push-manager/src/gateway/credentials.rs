@@ -1,13 +1,14 @@
 //! What an HTTP request says of who sends it. Asked for by every route under `/v1`, before its body is read.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::convert::Infallible;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
+use pushcast_common::tls::accept::Peer;
 
 use super::error::HttpError;
 use crate::{
-    api_keys::{callers::Caller, method::Method},
+    api_auth::{callers::Caller, method::Method},
     push_service::PushService,
 };
 
@@ -15,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Credentials {
     authorization: Option<HeaderValue>,
-    peer: Option<SocketAddr>,
+    peer: Option<Peer>,
 }
 
 impl Credentials {
@@ -25,7 +26,7 @@ impl Credentials {
         service: &PushService,
         method: impl Into<Method>,
     ) -> Result<Caller, HttpError> {
-        Ok(service.admit(method.into(), self.authorization.as_ref(), self.peer)?)
+        Ok(service.admit(method.into(), self.authorization.as_ref(), self.peer.clone())?)
     }
 }
 
@@ -33,7 +34,7 @@ impl<S: Sync> FromRequestParts<S> for Credentials {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|&ConnectInfo(peer)| peer);
+        let peer = parts.extensions.get::<Peer>().cloned();
         Ok(Self { authorization: parts.headers.get(AUTHORIZATION).cloned(), peer })
     }
 }

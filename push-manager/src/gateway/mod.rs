@@ -24,7 +24,7 @@ use tonic::Status;
 use self::{credentials::Credentials, error::HttpError, json_line::JsonLine, query::Query};
 use crate::{
     api::Api,
-    api_keys::method::Method,
+    api_auth::method::Method,
     push_service::PushService,
     responses::{broadcast_response, room_response, user_response, users_response},
     validate,

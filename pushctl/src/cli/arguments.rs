@@ -1,10 +1,12 @@
 //! What can be said on the command line.
 
-use std::{env, ffi::OsString, fs, path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use pushcast_common::tls::{self, identity};
 use pushctl::{api_key::ApiKey, push::PushClient};
+use rustls::ClientConfig;
 
 use super::{bench::BenchArguments, dev::DevArguments, examples, output::Misuse, style};
 
@@ -63,15 +65,21 @@ pub(super) struct ManagerArguments {
     pub(super) manager: String,
     #[command(flatten)]
     pub(super) key: ApiKeyArguments,
+    #[command(flatten)]
+    pub(super) tls: TlsArguments,
     /// Print JSON.
     #[arg(long, global = true)]
     pub(super) json: bool,
 }
 
 impl ManagerArguments {
-    /// A client of this manager, with the caller's key.
+    /// A client of this manager, with the caller's key and certificate.
     pub(super) fn client(&self) -> anyhow::Result<PushClient> {
-        let client = PushClient::new(&self.manager).map_err(|error| Misuse(error.to_string()))?;
+        let client = match self.tls.read(&[&self.manager])? {
+            Some(tls) => PushClient::with_tls(&self.manager, tls),
+            None => PushClient::new(&self.manager),
+        };
+        let client = client.map_err(|error| Misuse(error.to_string()))?;
         Ok(match self.key.read()? {
             Some(key) => client.with_key(key),
             None => client,
@@ -103,6 +111,51 @@ impl ApiKeyArguments {
         };
         let key = value.to_string_lossy().parse::<ApiKey>();
         Ok(Some(key.map_err(|error| Misuse(format!("{KEY_VARIABLE}: {error}")))?))
+    }
+}
+
+/// For managers whose addresses begin with https://.
+#[derive(Debug, Args)]
+pub(super) struct TlsArguments {
+    /// File with the certificates (PEM) that an https:// manager's is checked against; this machine's if left out.
+    #[arg(long, value_name = "FILE", global = true)]
+    ca_file: Option<PathBuf>,
+    /// File with the certificate (PEM) to show to a manager that asks for one; needs --private-key-file.
+    #[arg(long, value_name = "FILE", global = true)]
+    cert_file: Option<PathBuf>,
+    /// File with the private key (PEM) of --cert-file.
+    #[arg(long, value_name = "FILE", global = true)]
+    private_key_file: Option<PathBuf>,
+}
+
+impl TlsArguments {
+    /// What connections to these addresses begin with; none if TLS is spoken at none of them.
+    pub(super) fn read(&self, addresses: &[&str]) -> anyhow::Result<Option<Arc<ClientConfig>>> {
+        let Self { ca_file, cert_file, private_key_file } = self;
+        if !addresses.iter().any(|address| address.starts_with("https://")) {
+            let given = [
+                ("--ca-file", ca_file),
+                ("--cert-file", cert_file),
+                ("--private-key-file", private_key_file),
+            ];
+            return match given.into_iter().find(|(_, file)| file.is_some()) {
+                Some((flag, _)) => {
+                    Err(Misuse(format!("{flag}: has no effect without an https:// address")).into())
+                }
+                None => Ok(None),
+            };
+        }
+        let own = match (cert_file, private_key_file) {
+            (Some(cert), Some(key)) => Some(identity::read(cert, key).map_err(|bad| {
+                let flag = if bad.in_key_file { "--private-key-file" } else { "--cert-file" };
+                Misuse(format!("{flag}: {bad}"))
+            })?),
+            (None, None) => None,
+            (Some(_), None) => return Err(Misuse("--cert-file: needs --private-key-file".to_owned()).into()),
+            (None, Some(_)) => return Err(Misuse("--private-key-file: needs --cert-file".to_owned()).into()),
+        };
+        let config = tls::client::trusting(ca_file.as_deref(), own);
+        Ok(Some(Arc::new(config.map_err(|error| Misuse(format!("--ca-file: {error}")))?)))
     }
 }
 
@@ -275,6 +328,8 @@ pub(super) struct TopArguments {
     pub(super) http: String,
     #[command(flatten)]
     pub(super) key: ApiKeyArguments,
+    #[command(flatten)]
+    pub(super) tls: TlsArguments,
     /// From one look to the next, 100 ms to 1 minute.
     #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "1s")]
     pub(super) interval: Duration,

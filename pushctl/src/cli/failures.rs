@@ -12,12 +12,23 @@ const TRY_A_FLEET: &str = "`pushctl dev` starts a fleet to try";
 const WHICH_MANAGER: &str = "--manager or PUSHCTL_MANAGER names another manager's gRPC address";
 /// For a manager that wants to know who calls.
 pub(super) const WHICH_KEY: &str = "--api-key-file or PUSHCTL_API_KEY gives the key that it asks for";
-const WHICH_PORT: &str =
-    "what is wanted is the gRPC port of a push-manager, 9000 by default (its HTTP port is 9001)";
+/// For a manager that speaks TLS, and may want to know who calls.
+pub(super) const WHICH_CERTIFICATE: &str = "--ca-file names the certificates that the manager's is checked against; --cert-file and --private-key-file, yours";
+const WHICH_PORT: &str = "what is wanted is the gRPC port of a push-manager, 9000 by default (its HTTP port is 9001); with TLS it is https://";
+
+/// An address without its scheme.
+pub(super) fn host_and_port(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, rest)| rest).trim_end_matches('/')
+}
+
+/// Whether a connection failed because of what one side showed, or did not speak TLS.
+pub(super) fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<rustls::Error>())
+}
 
 /// A failed call to a manager.
 pub(super) fn call_failed(manager: &str, status: &Status) -> anyhow::Error {
-    let manager = manager.strip_prefix("http://").unwrap_or(manager).trim_end_matches('/');
+    let manager = host_and_port(manager);
     if std::error::Error::source(status).is_some() {
         return not_reached(manager, status);
     }
@@ -40,6 +51,9 @@ fn not_reached(manager: &str, status: &Status) -> anyhow::Error {
     if kind == Some(io::ErrorKind::ConnectionRefused) {
         let error = anyhow::anyhow!("nothing listens at {manager}: is a push-manager running there?");
         return with_tip(error, format!("{TRY_A_FLEET}; {WHICH_MANAGER}"));
+    }
+    if innermost.downcast_ref::<io::Error>().is_some_and(is_of_tls) {
+        return with_tip(anyhow::anyhow!("no TLS connection to {manager}: {reason}"), WHICH_CERTIFICATE);
     }
     // A connection that came about and was broken off is tonic's UNKNOWN.
     if status.code() == Code::Unavailable {
@@ -71,14 +85,20 @@ fn advice(status: &Status) -> Option<&'static str> {
             Some("start a connect-node, or see whether it and the manager have the same etcd")
         }
         Some("NO_KEY") => Some(WHICH_KEY),
+        Some("NO_CERTIFICATE") => {
+            Some("--cert-file and --private-key-file give the certificate that it asks for")
+        }
+        Some("UNKNOWN_CERTIFICATE") => {
+            Some("a line with cert=<its name> in the file of the manager's --api-keys-file lets it in")
+        }
         Some("UNKNOWN_KEY") => Some(
             "is its line in the file of the manager's --api-keys-file? `pushctl key new` makes another one",
         ),
         Some("METHOD_NOT_ALLOWED" | "APP_NOT_ALLOWED") => {
-            Some("the key's line in the file of the manager's --api-keys-file says what it may")
+            Some("the caller's line in the file of the manager's --api-keys-file says what it may")
         }
         Some("OVER_RATE") => {
-            Some("try again in a moment; the key's line in the manager's file says how much it may")
+            Some("try again in a moment; the caller's line in the manager's file says how much it may")
         }
         Some("NOT_READY" | "DRAINING") => Some("try another manager, or this one in a moment"),
         _ if status.code() == Code::DeadlineExceeded => {

@@ -8,9 +8,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use push_manager::api_keys::{
+use push_manager::api_auth::{
     file,
     line::{KeyLine, Mistake},
+    proof::Way,
     secret::NewKey,
 };
 
@@ -53,7 +54,7 @@ fn line(new: &NewKeyArguments, hash: &str) -> anyhow::Result<KeyLine> {
         return Err(misuse(field, "holds a blank; in names of apps it is written %20").into());
     }
     let text: Vec<String> = words.iter().map(|(field, value)| format!("{field}={value}")).collect();
-    KeyLine::parse(&text.join(" ")).map_err(|mistakes| {
+    KeyLine::parse(&text.join(" "), Way::Keys).map_err(|mistakes| {
         let mistakes: Vec<String> =
             mistakes.iter().map(|Mistake { field, what }| misuse(field, what).0).collect();
         Misuse(mistakes.join("; ")).into()
@@ -79,7 +80,7 @@ fn append(path: &Path, line: &KeyLine) -> anyhow::Result<()> {
     };
     let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
     let added = format!("{gap}{line}\n");
-    if let Err(mistakes) = file::parse(&format!("{before}{added}")) {
+    if let Err(mistakes) = file::parse(&format!("{before}{added}"), Way::Keys) {
         let error = anyhow::anyhow!("{name} would be no good: {}", mistakes.join("; "));
         return Err(with_tip(error, "a name is given once; nothing was added, and no key was made"));
     }

@@ -79,7 +79,7 @@ fn trust(arguments: &ListenArguments) -> anyhow::Result<Option<Arc<ClientConfig>
             None => Ok(None),
         };
     }
-    let config = tls::client::trusting(arguments.ca_file.as_deref());
+    let config = tls::client::trusting(arguments.ca_file.as_deref(), None);
     Ok(Some(Arc::new(config.map_err(|error| Misuse(format!("--ca-file: {error}")))?)))
 }
 

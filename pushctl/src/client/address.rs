@@ -39,7 +39,7 @@ fn encode(value: &str) -> String {
 
 /// What a node's certificate is checked against.
 pub(super) fn trust(options: &Options) -> Result<Arc<ClientConfig>, ConnectError> {
-    let read = || tls::client::trusting(None).map(Arc::new);
+    let read = || tls::client::trusting(None, None).map(Arc::new);
     let cannot = |reason| ConnectError::Tls { url: options.url.clone(), reason };
     options.tls.clone().map_or_else(read, Ok).map_err(cannot)
 }

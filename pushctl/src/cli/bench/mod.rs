@@ -59,13 +59,14 @@ pub(super) async fn run(arguments: BenchArguments) -> anyhow::Result<()> {
         );
     }
     let client = manager.client()?;
-    let servers = Servers::new(&scrape)?;
+    let tls_at: Vec<&str> = scrape.iter().chain([&manager.manager]).map(String::as_str).collect();
+    let servers = Servers::new(&scrape, manager.tls.read(&tls_at)?)?;
     let addresses: Vec<String> = servers.addresses().map(str::to_owned).collect();
     descriptors::raise_for(plan.sockets())?;
     let sheet = csv.as_deref().map(Sheet::open).transpose()?;
     let stop = shutdown::on_signals().context("cannot wait for Ctrl-C")?;
 
-    let address = manager.manager.strip_prefix("http://").unwrap_or(&manager.manager).trim_end_matches('/');
+    let address = super::failures::host_and_port(&manager.manager);
     let stage = Stage { client, manager: address, urls: &urls, servers, duration, bar: Bar::new(), stop };
     let measured = match &plan {
         Plan::Pushes(pushes) => deliveries::run(pushes, &stage).await?,

@@ -1,6 +1,6 @@
 //! What the fleet's processes use: their own `/metrics`, before and after.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use bytes::Bytes;
@@ -8,8 +8,9 @@ use futures::future::join_all;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
-use pushctl::figures::Sample;
-use tokio::{net::TcpStream, time::timeout};
+use pushctl::{address::Address, figures::Sample};
+use rustls::ClientConfig;
+use tokio::time::timeout;
 
 use super::super::output::{Misuse, with_tip};
 
@@ -28,7 +29,8 @@ const CONNECTIONS: &str = "connect_node_connections";
 /// The processes whose metrics are read.
 #[derive(Debug)]
 pub(super) struct Servers {
-    addresses: Vec<http::uri::Authority>,
+    addresses: Vec<Address>,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// What one process said at one time; what it does not export is none.
@@ -54,53 +56,48 @@ pub(super) struct Reading {
 pub(super) type Look = Vec<Option<Reading>>;
 
 impl Servers {
-    /// The processes at these HTTP addresses.
-    pub(super) fn new(addresses: &[String]) -> Result<Self, Misuse> {
-        let mut parsed: Vec<http::uri::Authority> = Vec::with_capacity(addresses.len());
+    /// The processes at these HTTP addresses, with what connections to those begin with that speak TLS.
+    pub(super) fn new(addresses: &[String], tls: Option<Arc<ClientConfig>>) -> Result<Self, Misuse> {
+        let mut parsed: Vec<Address> = Vec::with_capacity(addresses.len());
         for address in addresses {
             let bad = |reason: &str| {
                 Misuse(format!("--scrape {address}: not an HTTP address ({reason}); give one like host:9001"))
             };
-            let rest = address.strip_prefix("http://").unwrap_or(address);
-            let rest = rest.trim_end_matches('/').trim_end_matches("/metrics");
-            let authority: http::uri::Authority =
-                rest.parse().map_err(|_invalid| bad("it is no host and port"))?;
-            if authority.port_u16().is_none() {
-                return Err(bad("the port is missing"));
-            }
-            if parsed.contains(&authority) {
+            let rest = address.trim_end_matches('/').trim_end_matches("/metrics");
+            let address = Address::parse(rest).map_err(|reason| bad(&reason))?;
+            if parsed.contains(&address) {
                 return Err(bad("it is given twice, and would count twice"));
             }
-            parsed.push(authority);
+            parsed.push(address);
         }
-        Ok(Self { addresses: parsed })
+        Ok(Self { addresses: parsed, tls })
     }
 
     /// `host:port` of each, in the order given.
     pub(super) fn addresses(&self) -> impl Iterator<Item = &str> {
-        self.addresses.iter().map(http::uri::Authority::as_str)
+        self.addresses.iter().map(Address::as_str)
     }
 
     /// Asks all of them; one that does not answer, or not as it should, is an error.
     pub(super) async fn first_look(&self) -> anyhow::Result<Look> {
-        let answers = join_all(self.addresses().map(read)).await;
+        let answers = join_all(self.addresses.iter().map(|address| self.read(address))).await;
         answers.into_iter().map(|answer| answer.map(Some)).collect()
     }
 
     /// Asks all of them again.
     pub(super) async fn look(&self) -> Look {
-        join_all(self.addresses().map(async |address| read(address).await.ok())).await
+        join_all(self.addresses.iter().map(async |address| self.read(address).await.ok())).await
     }
-}
 
-async fn read(address: &str) -> anyhow::Result<Reading> {
-    let text = match timeout(TIMEOUT, get(address)).await {
-        Ok(text) => text?,
-        Err(_elapsed) => {
-            return Err(anyhow!("--scrape {address}: no answer within {} s", TIMEOUT.as_secs()));
+    async fn read(&self, address: &Address) -> anyhow::Result<Reading> {
+        match timeout(TIMEOUT, get(address, self.tls.as_ref())).await {
+            Ok(text) => Ok(reading(&Sample::parse(&text?))),
+            Err(_elapsed) => {
+                let (address, seconds) = (address.as_str(), TIMEOUT.as_secs());
+                Err(anyhow!("--scrape {address}: no answer within {seconds} s"))
+            }
         }
-    };
-    Ok(reading(&Sample::parse(&text)))
+    }
 }
 
 fn reading(sample: &Sample) -> Reading {
@@ -116,9 +113,10 @@ fn reading(sample: &Sample) -> Reading {
     }
 }
 
-async fn get(address: &str) -> anyhow::Result<String> {
+async fn get(at: &Address, tls: Option<&Arc<ClientConfig>>) -> anyhow::Result<String> {
+    let address = at.as_str();
     let which = "what is wanted are HTTP ports: a push-manager's is 9001, a connect-node's 8002 by default";
-    let socket = TcpStream::connect(address).await.map_err(|error| {
+    let socket = at.connect(tls, b"http/1.1").await.map_err(|error| {
         let error = if error.kind() == io::ErrorKind::ConnectionRefused {
             anyhow!("--scrape {address}: nothing listens there")
         } else {
@@ -154,8 +152,9 @@ mod tests {
 
     #[test]
     fn an_address_is_given_once_and_has_a_port() {
-        let of =
-            |addresses: &[&str]| Servers::new(&addresses.iter().map(|&a| a.to_owned()).collect::<Vec<_>>());
+        let of = |addresses: &[&str]| {
+            Servers::new(&addresses.iter().map(|&a| a.to_owned()).collect::<Vec<_>>(), None)
+        };
         let servers = of(&["h:9001", "http://h:8002/metrics", "[::1]:1"]).unwrap();
         assert_eq!(servers.addresses().collect::<Vec<_>>(), ["h:9001", "h:8002", "[::1]:1"]);
         for (bad, part) in [

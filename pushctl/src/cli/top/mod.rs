@@ -21,8 +21,8 @@ use self::{lines::Form, scrape::Manager};
 use super::{arguments::TopArguments, pipe::reader_gone};
 
 pub(super) async fn run(arguments: TopArguments) -> anyhow::Result<()> {
-    let TopArguments { http, key, interval, once, json } = arguments;
-    let manager = Manager::new(&http)?.with_key(key.read()?);
+    let TopArguments { http, key, tls, interval, once, json } = arguments;
+    let manager = Manager::new(&http)?.with_key(key.read()?).with_tls(tls.read(&[&http])?);
     let stop = shutdown::on_signals().context("cannot wait for Ctrl-C")?;
     let form = if json { Form::Json } else { Form::Plain };
     if !once && !json && has_screen() {

@@ -1,6 +1,6 @@
 //! Asks a manager how it is: `GET /v1/nodes` and `GET /metrics` on its HTTP port.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use bytes::Bytes;
@@ -8,14 +8,12 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use pushcast_proto::pushmanager::v1::ListNodesResponse;
-use pushctl::{api_key::ApiKey, figures::Sample};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout},
-};
+use pushctl::{address::Address, api_key::ApiKey, figures::Sample};
+use rustls::ClientConfig;
+use tokio::time::{Instant, timeout};
 
 use super::super::{
-    failures::WHICH_KEY,
+    failures::{WHICH_CERTIFICATE, WHICH_KEY, is_of_tls},
     output::{Misuse, with_tip},
 };
 
@@ -24,16 +22,16 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Some ten times what a fleet of a hundred nodes amounts to.
 const BODY_LIMIT: usize = 1 << 20;
 
-const WHICH_PORT: &str =
-    "what is wanted is the HTTP port of a push-manager, 9001 by default (its gRPC port is 9000)";
+const WHICH_PORT: &str = "what is wanted is the HTTP port of a push-manager, 9001 by default (its gRPC port is 9000); with TLS it is https://";
 const WHICH_MANAGER: &str =
     "`pushctl dev` starts a fleet to try; --http or PUSHCTL_HTTP names another manager's HTTP address";
 
 /// A manager's HTTP port.
 #[derive(Debug, Clone)]
 pub(super) struct Manager {
-    authority: http::uri::Authority,
+    address: Address,
     key: Option<ApiKey>,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// What a manager said at one time.
@@ -44,7 +42,7 @@ pub(super) struct Look {
 }
 
 impl Manager {
-    /// The manager at `http://host:port`, or `host:port`.
+    /// The manager at `http://host:port`, `https://host:port`, or `host:port`.
     pub(super) fn new(address: &str) -> Result<Self, Misuse> {
         let bad = |reason: &str| {
             let text = format!(
@@ -52,16 +50,8 @@ impl Manager {
             );
             Misuse(text)
         };
-        let rest = address.strip_prefix("http://").unwrap_or(address);
-        if rest.contains("://") {
-            return Err(bad("only http:// is spoken"));
-        }
-        let authority: http::uri::Authority =
-            rest.trim_end_matches('/').parse().map_err(|_invalid| bad("it is no host and port"))?;
-        if authority.port_u16().is_none() {
-            return Err(bad("the port is missing"));
-        }
-        Ok(Self { authority, key: None })
+        let address = Address::parse(address).map_err(|reason| bad(&reason))?;
+        Ok(Self { address, key: None, tls: None })
     }
 
     /// The same manager, asked with a key.
@@ -69,9 +59,14 @@ impl Manager {
         Self { key, ..self }
     }
 
+    /// The same manager, with what connections begin with if it speaks TLS.
+    pub(super) fn with_tls(self, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { tls, ..self }
+    }
+
     /// `host:port`.
     pub(super) fn address(&self) -> &str {
-        self.authority.as_str()
+        self.address.as_str()
     }
 
     /// Asks once. An error says where and why, and carries what to do.
@@ -85,7 +80,8 @@ impl Manager {
     }
 
     async fn ask(&self) -> anyhow::Result<(Instant, Look)> {
-        let socket = TcpStream::connect(self.address()).await.map_err(|error| self.not_reached(&error))?;
+        let connected = self.address.connect(self.tls.as_ref(), b"http/1.1").await;
+        let socket = connected.map_err(|error| self.not_reached(&error))?;
         let (mut sender, connection) =
             handshake(TokioIo::new(socket)).await.map_err(|error| self.no_http(&error))?;
         let both = async {
@@ -130,6 +126,10 @@ impl Manager {
     fn refused(&self, status: http::StatusCode) -> Option<anyhow::Error> {
         let address = self.address();
         let what = match (status, &self.key) {
+            (http::StatusCode::UNAUTHORIZED, None) if self.address.is_tls() => {
+                let error = anyhow!("{address} asks for a key or a certificate that it knows");
+                return Some(with_tip(error, format!("{WHICH_KEY}; {WHICH_CERTIFICATE}")));
+            }
             (http::StatusCode::UNAUTHORIZED, None) => format!("{address} asks for a key"),
             (http::StatusCode::UNAUTHORIZED, Some(_)) => format!("{address} does not know the key"),
             (http::StatusCode::FORBIDDEN, Some(_)) => {
@@ -142,6 +142,9 @@ impl Manager {
 
     fn not_reached(&self, error: &io::Error) -> anyhow::Error {
         let address = self.address();
+        if is_of_tls(error) {
+            return with_tip(anyhow!("no TLS connection to {address}: {error}"), WHICH_CERTIFICATE);
+        }
         let error = if error.kind() == io::ErrorKind::ConnectionRefused {
             anyhow!("nothing listens at {address}: is a push-manager running there?")
         } else {
@@ -177,10 +180,10 @@ mod tests {
 
     #[test]
     fn an_address_is_a_host_and_a_port() {
-        for good in ["h:1", "http://h:1", "http://h:1/", "[::1]:1"] {
+        for good in ["h:1", "http://h:1", "https://h:1/", "[::1]:1"] {
             assert!(Manager::new(good).is_ok(), "{good}");
         }
-        for bad in ["h", "https://h:1", "not an address", "", "http://"] {
+        for bad in ["h", "ws://h:1", "not an address", "", "http://"] {
             assert!(Manager::new(bad).is_err(), "{bad}");
         }
     }

@@ -1,26 +1,26 @@
-//! One line in the log for a refused call: why, whose key, from where, what was asked for. Never a key, never content.
+//! One line in the log for a refused call: why, who, from where, what was asked for. Never a key, never content.
 
 use std::{
-    net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use pushcast_common::tls::accept::Peer;
 use tracing::warn;
 
 use super::{
-    denied::{Denied, Reason},
+    denied::{Denied, REASONS, Reason},
     method::Method,
 };
 
-/// Lines a second for each reason, ten in all: so whoever tries keys does not fill the disk, and a caller that is over
+/// Lines a second for each reason, fourteen in all: so whoever tries keys does not fill the disk, and a caller that is over
 /// its rate all day hides nobody who tries keys.
 const LINES_A_SECOND: u32 = 2;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
-pub(super) struct Audit(Mutex<[Lines; 5]>);
+pub(super) struct Audit(Mutex<[Lines; REASONS]>);
 
 /// What was said for one reason in its present second.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,13 +54,15 @@ impl Lines {
 
 impl Audit {
     /// A call was refused.
-    pub(super) fn refused(&self, denied: &Denied, method: Method, peer: Option<SocketAddr>) {
+    pub(super) fn refused(&self, denied: &Denied, method: Method, peer: Option<&Peer>) {
         let reason = denied.reason();
         let Some(left_out) = self.lines()[reason.index()].one_more(Instant::now()) else { return };
         warn!(
             reason = reason.name(),
-            key = denied.key(),
-            peer = peer.map(tracing::field::display),
+            caller = denied.key(),
+            peer = peer.map(|peer| tracing::field::display(peer.addr)),
+            // What an authority of ours vouched for; most have one name.
+            certificate = peer.and_then(|peer| peer.names.as_ref()?.first()),
             method = method.name(),
             left_out = (left_out > 0).then_some(left_out),
             "A call was refused."
@@ -78,7 +80,7 @@ impl Audit {
         }
     }
 
-    fn lines(&self) -> MutexGuard<'_, [Lines; 5]> {
+    fn lines(&self) -> MutexGuard<'_, [Lines; REASONS]> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,15 +1,15 @@
-//! The keys there are now, found by their hashes.
+//! The callers there are now, found by what proves them.
 
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use super::{key::Key, line::KeyLine, secret};
+use super::{key::Key, line::KeyLine, proof::Proof};
 
 /// The keys of the file as it was last good.
 #[derive(Debug)]
-pub(super) struct Keyring(RwLock<HashMap<blake3::Hash, Arc<Key>>>);
+pub(super) struct Keyring(RwLock<HashMap<Proof, Arc<Key>>>);
 
 /// What a new file made of the keys.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,14 +21,22 @@ pub(super) struct Change {
 
 impl Keyring {
     pub(super) fn new(lines: Vec<KeyLine>) -> Self {
-        let keys = lines.into_iter().map(|line| (line.hash, Arc::new(Key::new(line)))).collect();
+        let keys = lines.into_iter().map(|line| (line.proof.clone(), Arc::new(Key::new(line)))).collect();
         Self(RwLock::new(keys))
     }
 
     /// The key a caller sent, if it is one.
     pub(super) fn find(&self, sent: &[u8]) -> Option<Arc<Key>> {
-        let hash = secret::hash(sent)?;
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
+        self.get(&Proof::of_key(sent)?)
+    }
+
+    /// The caller with the first of a certificate's names that there is a line for.
+    pub(super) fn find_certificate(&self, names: &[String]) -> Option<Arc<Key>> {
+        names.iter().find_map(|name| self.get(&Proof::Certificate(name.clone())))
+    }
+
+    fn get(&self, proof: &Proof) -> Option<Arc<Key>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(proof).cloned()
     }
 
     /// Puts these in place of what there is. A key that stays is the same one, with its new line; one that goes is
@@ -38,8 +46,8 @@ impl Keyring {
         let mut before = std::mem::take(&mut *keys);
         let mut added = 0;
         for line in lines {
-            let hash = line.hash;
-            let key = match before.remove(&hash) {
+            let proof = line.proof.clone();
+            let key = match before.remove(&proof) {
                 Some(key) => {
                     key.change(line);
                     key
@@ -49,7 +57,7 @@ impl Keyring {
                     Arc::new(Key::new(line))
                 }
             };
-            keys.insert(hash, key);
+            keys.insert(proof, key);
         }
         let change = Change { keys: keys.len(), added, revoked: before.len() };
         drop(keys);
@@ -61,10 +69,13 @@ impl Keyring {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::secret::NewKey, *};
+    use super::{
+        super::{proof::Way, secret::NewKey},
+        *,
+    };
 
     fn line(key: &NewKey, name: &str) -> KeyLine {
-        KeyLine::parse(&format!("name={name} blake3={} apps=* methods=*", key.hash)).unwrap()
+        KeyLine::parse(&format!("name={name} blake3={} apps=* methods=*", key.hash), Way::Keys).unwrap()
     }
 
     #[test]
@@ -75,6 +86,18 @@ mod tests {
         for wrong in [b.key.as_str(), "", "pck_a_", a.hash.as_str(), &a.key[..a.key.len() - 1]] {
             assert!(ring.find(wrong.as_bytes()).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn certificates_are_found_by_any_of_their_names_and_keys_are_none() {
+        let line = |text| KeyLine::parse(text, Way::Mtls).unwrap();
+        let ring = Keyring::new(vec![line("name=a cert=a.shop apps=* methods=*")]);
+        let find = |names: &[&str]| {
+            ring.find_certificate(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+        };
+        assert!(find(&["x.shop", "a.shop"]).is_some());
+        assert!(find(&["x.shop"]).is_none() && find(&[]).is_none());
+        assert!(ring.find(b"a.shop").is_none());
     }
 
     #[test]

@@ -1,27 +1,35 @@
-//! One line of the keys file: whose key it is, the key's hash, and what its holder may.
+//! One line of the keys file: who calls, what proves it, and what the caller may.
 //!
-//! `name=checkout blake3=<64 hex digits> apps=shop methods=PushToUser pushes_per_second=100 bytes_per_second=1MiB`
+//! `name=checkout blake3=<64 hex digits> apps=shop methods=PushToUser pushes_per_second=100 bytes_per_second=1MiB`,
+//! or with `cert=<a name in the caller's certificate>` in place of the hash.
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive, str::FromStr};
 
 use pushcast_common::settings::Problems;
 
-use super::{apps::Apps, bucket::MAX_RATE, method::Methods, secret::PREFIX};
+use super::{
+    apps::Apps,
+    bucket::MAX_RATE,
+    method::Methods,
+    proof::{Proof, Way},
+    secret::PREFIX,
+};
 
 const MAX_NAME: usize = 64;
 
 /// A value that is longer is not shown in a complaint: it may be a key that somebody put there.
 const SHOWN: usize = 32;
 
-const FIELDS: [&str; 6] = ["name", "blake3", "apps", "methods", "pushes_per_second", "bytes_per_second"];
+const FIELDS: [&str; 7] =
+    ["name", "blake3", "cert", "apps", "methods", "pushes_per_second", "bytes_per_second"];
 
 /// What one line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyLine {
-    /// What logs and errors call the key; letters, digits, `.`, `-` and `_`.
+    /// What logs and errors call the caller; letters, digits, `.`, `-` and `_`.
     pub name: String,
-    /// BLAKE3 of the whole key. It compares in constant time.
-    pub(super) hash: blake3::Hash,
+    /// What it is known by.
+    pub(super) proof: Proof,
     /// Where to it may push.
     pub apps: Apps,
     /// Which rpcs it may call.
@@ -51,18 +59,23 @@ impl fmt::Display for Mistake {
 }
 
 impl KeyLine {
-    /// Reads a line that is neither empty nor a comment alone. All mistakes are named.
-    pub fn parse(line: &str) -> Result<Self, Vec<Mistake>> {
+    /// Reads a line that is neither empty nor a comment alone, of callers who prove themselves this way. All mistakes
+    /// are named.
+    pub fn parse(line: &str, way: Way) -> Result<Self, Vec<Mistake>> {
         let mut reader = Reader::split(line);
         let name = reader.needed("name", name);
-        let hash = reader.needed("blake3", hash);
+        let proof = reader.needed(way.field(), |text| Proof::parse(way, text));
+        let other = way.other();
+        if reader.fields.contains_key(other.field()) {
+            reader.wrong(other.field(), format!("is of use only with --api-auth {}", other.name()));
+        }
         let apps = reader.needed("apps", Apps::from_str);
         let methods = reader.needed("methods", Methods::from_str);
         let pushes_per_second = reader.rate("pushes_per_second", Problems::number);
         let bytes_per_second = reader.rate("bytes_per_second", Problems::size_within);
-        match (name, hash, apps, methods) {
-            (Some(name), Some(hash), Some(apps), Some(methods)) if reader.mistakes.is_empty() => {
-                Ok(Self { name, hash, apps, methods, pushes_per_second, bytes_per_second })
+        match (name, proof, apps, methods) {
+            (Some(name), Some(proof), Some(apps), Some(methods)) if reader.mistakes.is_empty() => {
+                Ok(Self { name, proof, apps, methods, pushes_per_second, bytes_per_second })
             }
             _ => Err(reader.mistakes),
         }
@@ -71,8 +84,9 @@ impl KeyLine {
 
 impl fmt::Display for KeyLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, hash, apps, methods, pushes_per_second, bytes_per_second } = self;
-        write!(f, "name={name} blake3={} apps={apps} methods={methods}", hash.to_hex())?;
+        let Self { name, proof, apps, methods, pushes_per_second, bytes_per_second } = self;
+        let (field, proof) = (proof.way().field(), proof.text());
+        write!(f, "name={name} {field}={proof} apps={apps} methods={methods}")?;
         if let Some(rate) = pushes_per_second {
             write!(f, " pushes_per_second={rate}")?;
         }
@@ -155,15 +169,6 @@ fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn hash(text: &str) -> Result<blake3::Hash, String> {
-    if text.starts_with(PREFIX) {
-        let what = "looks like the key itself, which is for its holder alone; here goes its hash";
-        return Err(what.to_owned());
-    }
-    blake3::Hash::from_hex(text)
-        .map_err(|_invalid| "must be 64 hex digits, the BLAKE3 hash of the key".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -171,7 +176,7 @@ mod tests {
     use super::{super::secret::NewKey, *};
 
     fn mistakes(line: &str) -> Vec<String> {
-        KeyLine::parse(line).unwrap_err().iter().map(ToString::to_string).collect()
+        KeyLine::parse(line, Way::Keys).unwrap_err().iter().map(ToString::to_string).collect()
     }
 
     fn good() -> String {
@@ -185,16 +190,34 @@ mod tests {
             "name=shop.1 blake3={hash} apps=\"\",shop methods=PushToUser,Kick pushes_per_second=100 \
              bytes_per_second=1048576"
         );
-        let line = KeyLine::parse(&text).unwrap();
+        let line = KeyLine::parse(&text, Way::Keys).unwrap();
         assert_eq!(line.name, "shop.1");
-        assert_eq!(line.hash.to_hex().as_str(), hash);
+        assert_eq!(line.proof.text(), hash);
         assert!(line.apps.allow("") && line.apps.allow("shop") && !line.apps.allow("other"));
         assert_eq!((line.pushes_per_second, line.bytes_per_second), (Some(100), Some(1 << 20)));
         assert_eq!(line.to_string(), text);
-        let free = KeyLine::parse(&format!("  {}\t# its team: payments", good())).unwrap();
+        let free = KeyLine::parse(&format!("  {}\t# its team: payments", good()), Way::Keys).unwrap();
         assert_eq!((free.pushes_per_second, free.bytes_per_second), (None, None));
-        let sizes = KeyLine::parse(&format!("{} bytes_per_second=1MiB", good())).unwrap();
+        let sizes = KeyLine::parse(&format!("{} bytes_per_second=1MiB", good()), Way::Keys).unwrap();
         assert_eq!(sizes.bytes_per_second, Some(1 << 20));
+    }
+
+    #[test]
+    fn a_line_is_of_one_way() {
+        let text = "name=shop cert=Shop.internal apps=* methods=*";
+        let line = KeyLine::parse(text, Way::Mtls).unwrap();
+        assert_eq!(line.to_string(), text.to_ascii_lowercase());
+        let wrong = |text: &str, way| {
+            KeyLine::parse(text, way).unwrap_err().iter().map(|m| m.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            wrong(text, Way::Keys),
+            ["blake3: is missing", "cert: is of use only with --api-auth mtls"]
+        );
+        assert_eq!(
+            wrong(&good(), Way::Mtls),
+            ["cert: is missing", "blake3: is of use only with --api-auth keys"]
+        );
     }
 
     #[test]
@@ -232,15 +255,17 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_stands_there_it_is_read_or_refused(line in "\\PC{0,200}") {
-            let _either = KeyLine::parse(&line);
+            let _either = (KeyLine::parse(&line, Way::Keys), KeyLine::parse(&line, Way::Mtls));
         }
 
         #[test]
         fn nearly_right_lines_are_read_or_refused(
-            words in proptest::collection::vec("(name|blake3|apps|methods|pushes_per_second|bytes_per_second)=\\PC{0,70}", 0..8)
+            words in proptest::collection::vec("(name|blake3|cert|apps|methods|pushes_per_second|bytes_per_second)=\\PC{0,70}", 0..8)
         ) {
-            if let Ok(line) = KeyLine::parse(&words.join(" ")) {
-                prop_assert_eq!(KeyLine::parse(&line.to_string()), Ok(line));
+            for way in [Way::Keys, Way::Mtls] {
+                if let Ok(line) = KeyLine::parse(&words.join(" "), way) {
+                    prop_assert_eq!(KeyLine::parse(&line.to_string(), way), Ok(line));
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One key at work: what it may now, what it has used, and whether it still is one.
+//! One caller at work: what it may now, what it has used, and whether it still is one.
 
 use std::{
     fmt,
@@ -14,6 +14,7 @@ use super::{
     denied::{Denied, Rate},
     line::KeyLine,
     method::Method,
+    proof::Way,
 };
 use crate::api::Rpc;
 
@@ -64,6 +65,11 @@ impl Key {
         self.revoked.cancel();
     }
 
+    /// What proves it.
+    pub(super) fn way(&self) -> Way {
+        self.state().line.proof.way()
+    }
+
     /// Cancelled when its line is gone.
     pub(super) fn revoked(&self) -> &CancellationToken {
         &self.revoked
@@ -90,7 +96,7 @@ impl Key {
 impl State {
     fn may(&self, method: Method) -> Result<(), Denied> {
         if self.is_revoked {
-            return Err(Denied::UnknownKey);
+            return Err(Denied::unknown(self.line.proof.way()));
         }
         if self.line.methods.allow(method) {
             return Ok(());
@@ -157,7 +163,7 @@ mod tests {
     use crate::{api::Api, clock::SECOND};
 
     fn line(rest: &str) -> KeyLine {
-        KeyLine::parse(&format!("name=k blake3={} {rest}", NewKey::random("k").hash)).unwrap()
+        KeyLine::parse(&format!("name=k blake3={} {rest}", NewKey::random("k").hash), Way::Keys).unwrap()
     }
 
     fn to(app: &str, content: usize) -> Message {

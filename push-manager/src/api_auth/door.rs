@@ -1,4 +1,4 @@
-//! Stands before the gRPC service: callers without a key, or whose key may not call this, go no further, and nothing
+//! Stands before the gRPC service: callers who prove nothing, or may not call this, go no further, and nothing
 //! of their request is read.
 
 use std::{
@@ -10,7 +10,8 @@ use std::{
 
 use futures::future::Either;
 use http::{Request, Response, header::AUTHORIZATION};
-use tonic::{body::Body, server::NamedService, transport::server::TcpConnectInfo};
+use pushcast_common::tls::accept::Peer;
+use tonic::{body::Body, server::NamedService};
 use tower_service::Service;
 
 use super::method::Method;
@@ -46,9 +47,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        if self.judge.needs_keys() {
+        if self.judge.needs_proof() {
             let method = Method::of_path(request.uri().path());
-            let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+            let peer = request.extensions().get::<Peer>().cloned();
             match self.judge.admit(method, request.headers().get(AUTHORIZATION), peer) {
                 Ok(caller) => _ = request.extensions_mut().insert(caller),
                 Err(status) => return Either::Left(ready(Ok(status.into_http()))),

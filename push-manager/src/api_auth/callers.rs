@@ -1,14 +1,22 @@
-//! Judges callers: anybody, or those with a key. What it refuses is counted and told in the log.
+//! Judges callers: anybody, or those with a key or a certificate. What it refuses is counted and told in the log.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc};
 
 use http::{Extensions, HeaderValue};
 use metrics::Counter;
+use pushcast_common::tls::accept::Peer;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
 use super::{
-    audit::Audit, denied::Denied, file::ApiKeys, follow, key::Key, keyring::Keyring, method::Method,
+    audit::Audit,
+    denied::{Denied, REASONS},
+    file::ApiKeys,
+    follow,
+    key::Key,
+    keyring::Keyring,
+    method::Method,
+    proof::Way,
 };
 use crate::{api::Rpc, refusal, validate::Checked};
 
@@ -18,13 +26,14 @@ pub(crate) struct Callers(Option<Arc<Keeper>>);
 
 #[derive(Debug)]
 struct Keeper {
+    way: Way,
     keyring: Keyring,
     audit: Audit,
     /// In the order of `Reason::ALL`.
-    refused: [Counter; 5],
+    refused: [Counter; REASONS],
 }
 
-/// Who calls: anybody, or the holder of a key.
+/// Who calls: anybody, or somebody with a line in the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller(Option<Holder>);
 
@@ -32,55 +41,64 @@ pub(crate) struct Caller(Option<Holder>);
 struct Holder {
     keeper: Arc<Keeper>,
     key: Arc<Key>,
-    peer: Option<SocketAddr>,
+    peer: Option<Peer>,
 }
 
-/// Comes when a caller's key is taken out of the file.
+/// Comes when a caller's line is taken out of the file.
 pub(crate) type Revoked = Pin<Box<WaitForCancellationFutureOwned>>;
 
 impl Callers {
-    /// The holders of these keys, and what keeps them like their file, for ever.
-    pub(crate) fn with_keys(keys: ApiKeys, refused: [Counter; 5]) -> (Self, impl Future<Output = ()>) {
-        let ApiKeys { file, lines } = keys;
-        let keeper = Arc::new(Keeper { keyring: Keyring::new(lines), audit: Audit::default(), refused });
+    /// These callers, and what keeps them like their file, for ever.
+    pub(crate) fn with_keys(keys: ApiKeys, refused: [Counter; REASONS]) -> (Self, impl Future<Output = ()>) {
+        let ApiKeys { way, file, lines } = keys;
+        let keeper = Arc::new(Keeper { way, keyring: Keyring::new(lines), audit: Audit::default(), refused });
         let kept = Arc::clone(&keeper);
-        let following = async move { follow::follow(file, &kept.keyring, || kept.audit.settle()).await };
+        let following = async move { follow::follow(file, way, &kept.keyring, || kept.audit.settle()).await };
         (Self(Some(keeper)), following)
     }
 
-    /// Whether a key is asked for.
-    pub(crate) fn need_keys(&self) -> bool {
+    /// Whether callers have to prove who they are.
+    pub(crate) fn need_proof(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Lets in who has a key that may call this. `authorization` is the header of that name.
+    /// Lets in who may call this. `authorization` is the header of that name.
     pub(crate) fn admit(
         &self,
         method: Method,
         authorization: Option<&HeaderValue>,
-        peer: Option<SocketAddr>,
+        peer: Option<Peer>,
     ) -> Result<Caller, Status> {
         let Some(keeper) = &self.0 else { return Ok(Caller(None)) };
-        let found = match authorization.and_then(bearer) {
-            None => Err(Denied::NoKey),
-            Some(sent) => keeper.keyring.find(sent).ok_or(Denied::UnknownKey),
-        };
+        let found = keeper.find(authorization, peer.as_ref());
         match found.and_then(|key| key.may(method).map(|()| key)) {
             Ok(key) => Ok(Caller(Some(Holder { keeper: Arc::clone(keeper), key, peer }))),
-            Err(denied) => Err(keeper.refuse(&denied, method, peer)),
+            Err(denied) => Err(keeper.refuse(&denied, method, peer.as_ref())),
         }
     }
 
-    /// Who the door let in. Whoever came past it has shown no key.
+    /// Who the door let in. Whoever came past it has shown nothing.
     pub(crate) fn admitted(&self, extensions: &Extensions, method: Method) -> Result<Caller, Status> {
         let Some(keeper) = &self.0 else { return Ok(Caller(None)) };
         let caller = extensions.get::<Caller>().cloned();
-        caller.ok_or_else(|| keeper.refuse(&Denied::NoKey, method, None))
+        caller.ok_or_else(|| keeper.refuse(&Denied::nothing(keeper.way), method, None))
     }
 }
 
 impl Keeper {
-    fn refuse(&self, denied: &Denied, method: Method, peer: Option<SocketAddr>) -> Status {
+    /// Whose proof it is. A key counts for nothing where certificates are asked for, and the other way round.
+    fn find(&self, authorization: Option<&HeaderValue>, peer: Option<&Peer>) -> Result<Arc<Key>, Denied> {
+        let found = match self.way {
+            Way::Keys => authorization.and_then(bearer).map(|sent| self.keyring.find(sent)),
+            Way::Mtls => {
+                let names = peer.and_then(|peer| peer.names.as_deref());
+                names.map(|names| self.keyring.find_certificate(names))
+            }
+        };
+        found.ok_or(Denied::nothing(self.way))?.ok_or(Denied::unknown(self.way))
+    }
+
+    fn refuse(&self, denied: &Denied, method: Method, peer: Option<&Peer>) -> Status {
         self.refused[denied.reason().index()].increment(1);
         self.audit.refused(denied, method, peer);
         refusal::denied(denied)
@@ -98,7 +116,7 @@ impl Caller {
         };
         match judged {
             Ok(()) => push,
-            Err(denied) => Err(Box::new(keeper.refuse(&denied, rpc.into(), *peer))),
+            Err(denied) => Err(Box::new(keeper.refuse(&denied, rpc.into(), peer.as_ref()))),
         }
     }
 
@@ -108,10 +126,12 @@ impl Caller {
         Some(Box::pin(key.revoked().clone().cancelled_owned()))
     }
 
-    /// The key is gone while it was used.
+    /// Its line is gone while it was calling.
     pub(crate) fn lock_out(&self, method: Method) -> Status {
         match &self.0 {
-            Some(Holder { keeper, peer, .. }) => keeper.refuse(&Denied::UnknownKey, method, *peer),
+            Some(Holder { keeper, key, peer }) => {
+                keeper.refuse(&Denied::unknown(key.way()), method, peer.as_ref())
+            }
             None => refusal::denied(&Denied::UnknownKey),
         }
     }
@@ -137,9 +157,9 @@ mod tests {
     use crate::{api::Api, push::Push};
 
     fn callers(key: &NewKey, rest: &str) -> Callers {
-        let lines = file::parse(&format!("name=k blake3={} {rest}", key.hash)).unwrap();
-        let keys = ApiKeys { file: FollowedFile::new("keys"), lines };
-        Callers::with_keys(keys, [(); 5].map(|()| Counter::noop())).0
+        let lines = file::parse(&format!("name=k blake3={} {rest}", key.hash), Way::Keys).unwrap();
+        let keys = ApiKeys { way: Way::Keys, file: FollowedFile::new("keys"), lines };
+        Callers::with_keys(keys, [(); REASONS].map(|()| Counter::noop())).0
     }
 
     fn header(text: &str) -> HeaderValue {
@@ -183,7 +203,7 @@ mod tests {
     #[test]
     fn without_keys_everybody_is_let_in_and_nothing_is_asked() {
         let callers = Callers::default();
-        assert!(!callers.need_keys() && callers.admitted(&Extensions::new(), Method::Other).is_ok());
+        assert!(!callers.need_proof() && callers.admitted(&Extensions::new(), Method::Other).is_ok());
         let caller = callers.admit(Method::Other, None, None).unwrap();
         assert!(caller.judge(Rpc::Kick, push("a"), || unreachable!()).is_ok());
         assert!(caller.revoked().is_none());

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::method::Method;
+use super::{method::Method, proof::Way};
+
+/// How many reasons there are.
+pub(crate) const REASONS: usize = 7;
 
 /// The value of the label `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,17 +14,29 @@ pub(crate) enum Reason {
     NoKey,
     /// Not one of the file's.
     UnknownKey,
-    /// The key may not call this rpc.
+    /// No certificate was shown.
+    NoCertificate,
+    /// One of the right authority, but none of its names is in the file.
+    UnknownCertificate,
+    /// The caller may not call this rpc.
     Method,
-    /// The key may not push to this app.
+    /// The caller may not push to this app.
     App,
-    /// The key is over its rate.
+    /// The caller is over its rate.
     Rate,
 }
 
 impl Reason {
     /// All of them, in the order of [`Reason::index`].
-    pub(crate) const ALL: [Self; 5] = [Self::NoKey, Self::UnknownKey, Self::Method, Self::App, Self::Rate];
+    pub(crate) const ALL: [Self; REASONS] = [
+        Self::NoKey,
+        Self::UnknownKey,
+        Self::NoCertificate,
+        Self::UnknownCertificate,
+        Self::Method,
+        Self::App,
+        Self::Rate,
+    ];
 
     /// A dense number, for tables of counters.
     pub(crate) fn index(self) -> usize {
@@ -33,6 +48,8 @@ impl Reason {
         match self {
             Self::NoKey => "no_key",
             Self::UnknownKey => "unknown_key",
+            Self::NoCertificate => "no_certificate",
+            Self::UnknownCertificate => "unknown_certificate",
             Self::Method => "method",
             Self::App => "app",
             Self::Rate => "rate",
@@ -40,11 +57,13 @@ impl Reason {
     }
 }
 
-/// A refusal, with what its caller is told. `key` is the key's name.
+/// A refusal, with what its caller is told. `key` is the name in its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
     NoKey,
     UnknownKey,
+    NoCertificate,
+    UnknownCertificate,
     Method {
         key: String,
         method: Method,
@@ -70,20 +89,38 @@ pub(crate) enum Rate {
 }
 
 impl Denied {
+    /// Who has shown nothing.
+    pub(crate) fn nothing(way: Way) -> Self {
+        match way {
+            Way::Keys => Self::NoKey,
+            Way::Mtls => Self::NoCertificate,
+        }
+    }
+
+    /// Who has shown something that no line knows.
+    pub(crate) fn unknown(way: Way) -> Self {
+        match way {
+            Way::Keys => Self::UnknownKey,
+            Way::Mtls => Self::UnknownCertificate,
+        }
+    }
+
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::NoKey => Reason::NoKey,
             Self::UnknownKey => Reason::UnknownKey,
+            Self::NoCertificate => Reason::NoCertificate,
+            Self::UnknownCertificate => Reason::UnknownCertificate,
             Self::Method { .. } => Reason::Method,
             Self::App { .. } => Reason::App,
             Self::Rate { .. } => Reason::Rate,
         }
     }
 
-    /// The key's name, if it is known.
+    /// The caller's name, if it is known.
     pub(crate) fn key(&self) -> Option<&str> {
         match self {
-            Self::NoKey | Self::UnknownKey => None,
+            Self::NoKey | Self::UnknownKey | Self::NoCertificate | Self::UnknownCertificate => None,
             Self::Method { key, .. } | Self::App { key, .. } | Self::Rate { key, .. } => Some(key),
         }
     }

@@ -1,0 +1,158 @@
+//! A connection to one of our listeners, from its first byte on, and who is at its other end.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use metrics::counter;
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
+use tonic::transport::server::Connected;
+
+use super::{MaybeTls, names::names};
+
+/// What somebody gets who speaks HTTP where TLS is spoken. Not encrypted, or nobody could read it.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
+    Content-Length: 51\r\n\r\nThis port speaks TLS: use https:// or wss:// here.\n";
+
+/// A client that was told that it is wrong has this long to close.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A listener's TLS, and the metric that counts its handshakes by `outcome`: `ok`, `failed`, `plain`.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// What handshakes begin with.
+    pub config: Arc<ServerConfig>,
+    /// The counter's name.
+    pub metric: &'static str,
+}
+
+/// Who calls: a part of every request that comes on the connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Where the connection comes from.
+    pub addr: SocketAddr,
+    /// The names in the certificate that the peer has proved to be its own; `None` without one.
+    pub names: Option<Arc<[String]>>,
+}
+
+/// One connection that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    io: MaybeTls,
+    peer: Peer,
+}
+
+impl Accepted {
+    /// Does the handshake, if there is one; the caller bounds its time.
+    pub async fn begin(socket: TcpStream, addr: SocketAddr, tls: Option<Tls>) -> io::Result<Self> {
+        // Small answers should not wait for the peer's acknowledgement; without it they are only slower.
+        let _ = socket.set_nodelay(true);
+        let Some(tls) = tls else {
+            return Ok(Self { io: Either::Left(socket), peer: Peer { addr, names: None } });
+        };
+        let count = |outcome| counter!(tls.metric, "outcome" => outcome).increment(1);
+        if speaks_http(&socket).await? {
+            count("plain");
+            turned_away(socket).await;
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak TLS"));
+        }
+        let stream = TlsAcceptor::from(tls.config).accept(socket).await;
+        count(if stream.is_ok() { "ok" } else { "failed" });
+        let stream = stream?;
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let names = shown.map(|certificate| Arc::from(names(certificate)));
+        Ok(Self { io: Either::Right(Box::new(stream.into())), peer: Peer { addr, names } })
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+/// Whether HTTP comes in place of a TLS handshake, which begins with 22. To be asked before rustls looks, which would
+/// answer with an alert that is no text.
+pub async fn speaks_http(socket: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(socket.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase())
+}
+
+/// Tells somebody who speaks HTTP that this is TLS, and gives it a moment to read that.
+pub async fn turned_away(mut socket: TcpStream) {
+    let told = async {
+        socket.write_all(NOT_TLS).await?;
+        socket.shutdown().await?;
+        // What it still sends is read away: bytes that nobody read would make the kernel cut off our answer.
+        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+    };
+    // Whoever does not take the answer goes without.
+    let _told = timeout(LAST_WORDS, told).await;
+}
+
+impl Connected for Accepted {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Accepted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Accepted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_plain_http_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(NOT_TLS).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
+    }
+}

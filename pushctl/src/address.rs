@@ -1,0 +1,80 @@
+//! Where a process of a fleet listens, and connections to it: encrypted where the address says so.
+
+use std::{io, sync::Arc};
+
+use http::uri::Authority;
+use pushcast_common::tls::MaybeTls;
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_util::either::Either;
+
+/// `http://host:port`, `https://host:port`, or `host:port`, which is the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    authority: Authority,
+    is_tls: bool,
+}
+
+impl Address {
+    /// Reads an address. The error says what is wrong with it, without repeating it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let is_tls = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return Err("only http:// and https:// are spoken".to_owned()),
+        };
+        let authority: Authority =
+            rest.trim_end_matches('/').parse().map_err(|_invalid| "it is no host and port".to_owned())?;
+        match authority.port_u16() {
+            Some(_) => Ok(Self { authority, is_tls }),
+            None => Err("the port is missing".to_owned()),
+        }
+    }
+
+    /// `host:port`.
+    pub fn as_str(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// Whether TLS is spoken there.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// Connects, to speak `protocol` (ALPN). `tls` is of use only where TLS is spoken; its absence is an error there.
+    pub async fn connect(&self, tls: Option<&Arc<ClientConfig>>, protocol: &[u8]) -> io::Result<MaybeTls> {
+        let socket = TcpStream::connect(self.as_str()).await?;
+        socket.set_nodelay(true)?;
+        if !self.is_tls {
+            return Ok(Either::Left(socket));
+        }
+        let Some(tls) = tls else {
+            return Err(io::Error::other("there is nothing to check its certificate against"));
+        };
+        let host = self.authority.host().trim_matches(['[', ']']);
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let mut config = ClientConfig::clone(tls);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
+        Ok(Either::Right(Box::new(stream.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port_and_may_say_how() {
+        for (good, is_tls) in
+            [("h:1", false), ("http://h:1/", false), ("https://h:1", true), ("https://[::1]:1", true)]
+        {
+            assert_eq!(Address::parse(good).unwrap().is_tls(), is_tls, "{good}");
+        }
+        for bad in ["h", "https://h", "ws://h:1", "not an address", "", "http://", "h:1/path"] {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
