@@ -13,24 +13,13 @@ import unittest
 import kubernetes_validate
 import yaml
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-CHART = ROOT / "charts" / "pushcast"
-HELM = pathlib.Path(sys.executable).with_name("helm")
+from chart import CHART, PROGRAMS, ROOT, helm, of_kind, pods, render
+
 # The oldest version that Chart.yaml allows, and the newest that kubernetes-validate 1.37 has schemas of.
 VERSIONS = ("1.27", "1.37")
 # Kinds whose schemas are no part of Kubernetes, and come in no package: their structure is looked at below instead.
 CUSTOM = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute"}
 TRYING_OUT = CHART / "ci" / "trying-out-values.yaml"
-
-
-def helm(*arguments):
-    return subprocess.run([HELM, *map(str, arguments)], capture_output=True, text=True, check=False)
-
-
-def render(values, *arguments, release="rel"):
-    rendered = helm("template", release, CHART, "--namespace", "ns", "--values", values, *arguments)
-    assert rendered.returncode == 0, rendered.stderr
-    return [document for document in yaml.safe_load_all(rendered.stdout) if document]
 
 
 def refusal(*arguments, values=TRYING_OUT):
@@ -41,19 +30,6 @@ def refusal(*arguments, values=TRYING_OUT):
 
 def value_sets():
     return sorted((CHART / "ci").glob("*.yaml"))
-
-
-def of_kind(documents, kind, ending=""):
-    return [one for one in documents if one["kind"] == kind and one["metadata"]["name"].endswith(ending)]
-
-
-def pods(documents):
-    for document in documents:
-        if document["kind"] == "Pod":
-            yield document["metadata"], document["spec"]
-        elif "template" in document.get("spec", {}):
-            template = document["spec"]["template"]
-            yield template["metadata"], template["spec"]
 
 
 class Rendered(unittest.TestCase):
@@ -159,8 +135,7 @@ class Rendered(unittest.TestCase):
                 (deployment,) = of_kind(documents, "Deployment", ending)
                 (container, *_) = deployment["spec"]["template"]["spec"]["containers"]
                 self.assertEqual(container["command"], [f"/{ending}"])
-                program = ROOT / "target" / "debug" / ending
-                help_text = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+                help_text = subprocess.run([PROGRAMS / ending, "--help"], capture_output=True, text=True, check=True).stdout
                 known = set(re.findall(r"--[a-z][a-z-]*", help_text))
                 for argument in container["args"]:
                     self.assertIn(argument.split("=")[0], known)

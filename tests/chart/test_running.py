@@ -1,0 +1,154 @@
+"""The Helm chart, run: the processes that its manifests describe, with their commands, environments, users and files, probed,
+replaced and ended as Kubernetes does it. pods.py says what stands for containers. Needs what test_chart.py needs, and etcd."""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+from types import SimpleNamespace
+
+from chart import PROGRAMS, ROOT, render
+from clients import Listener, Pusher, silent
+from cluster import Cluster
+from kubelet import Kubelet
+
+VALUES = ROOT / "tests" / "chart" / "running-values.yaml"
+ROOM = "lobby"
+# Deliveries take milliseconds, a client that resumes comes back within a second.
+SETTLED_WITHIN = 20.0
+
+
+def pushctl(*arguments):
+    made = subprocess.run([PROGRAMS / "pushctl", *arguments], capture_output=True, text=True, check=True)
+    return made.stdout.strip()
+
+
+def secrets_of_the_user():
+    """What the chart's README has its reader make, and the proofs that clients and callers then have."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = pathlib.Path(name)
+        secret, keys = directory / "secret", directory / "keys"
+        secret.write_text("a secret of thirty-two bytes or more\n")
+        key = pushctl("key", "new", "--name", "shop", "--keys-file", keys)
+        token = pushctl("token", "new", "--key-file", secret, "--user", "u1", "--rooms", ROOM)
+        brought = {"jwt": {"keys": secret.read_bytes()}, "api-keys": {"keys": keys.read_bytes()}}
+    return brought, key, token
+
+
+class Running(unittest.TestCase):
+    """Two managers, three nodes and an etcd, installed once."""
+
+    @classmethod
+    def setUpClass(cls):
+        secrets, cls.key, cls.token = secrets_of_the_user()
+        cls.cluster = Cluster(render(VALUES), secrets)
+        cls.addClassCleanup(cls.cluster.close)
+        cls.cluster.install()
+
+    def tearDown(self):
+        self.cluster.complain()
+
+    def listeners(self, count):
+        nodes = self.cluster.service("connect-node")
+        url = f"ws://{nodes.address}:{nodes.ports[0]['port']}/ws"
+        listeners = [Listener(url, self.token, ROOM) for _ in range(count)]
+        self.tasks = [self.cluster.loop.begin(listener.listen()) for listener in listeners]
+        for task in self.tasks:
+            self.addCleanup(task.cancel)
+        self.wait_until(lambda: all(listener.nodes for listener in listeners), "everybody is connected")
+        return listeners
+
+    def pusher(self):
+        managers = self.cluster.service("push-manager")
+        pusher = Pusher((managers.address, 9001), self.key, ROOM)
+        self.pushing = self.cluster.loop.begin(pusher.push_on())
+        self.addCleanup(self.pushing.cancel)
+        self.wait_until(lambda: pusher.accepted > 0, "a push is accepted")
+        return pusher
+
+    def wait_until(self, holds, what):
+        def still_well():
+            for task in getattr(self, "tasks", []):
+                self.assertFalse(task.done(), task.done() and task.exception())
+            return holds()
+
+        self.cluster.wait_until(still_well, what, SETTLED_WITHIN)
+
+    def test_every_pod_is_ready_behind_its_service(self):
+        for ending, count in (("push-manager", 2), ("connect-node", 3), ("etcd", 1)):
+            self.assertEqual(len(self.cluster.service(ending).endpoints()), count)
+
+    def test_nothing_is_lost_while_every_pod_is_replaced(self):
+        listeners, pusher = self.listeners(6), self.pusher()
+        self.assertEqual(len({listener.nodes[0] for listener in listeners}), 3)
+        nodes, managers = self.cluster.deployment("connect-node"), self.cluster.deployment("push-manager")
+        # One on each, so that every node is seen while it drains.
+        silents = [
+            self.cluster.loop.run(silent((one.pod.address, one.pod.port("ws")), self.token))
+            for one in self.cluster.of(nodes)
+        ]
+
+        replaced = self.cluster.roll(nodes, managers)
+        pusher.stopped = True
+        self.pushing.result(SETTLED_WITHIN)
+        self.everything_came(listeners, pusher)
+        self.assertEqual(len(replaced), 5)
+        for kubelet in replaced:
+            # Not killed, that is: `complain` says so of those that were.
+            self.assertEqual(kubelet.pod.process.returncode, 0, kubelet.pod.name)
+            if kubelet.pod.labels["app.kubernetes.io/component"] == "connect-node":
+                self.assertEqual(kubelet.last_status, 503, kubelet.pod.name)
+        for socket in silents:
+            socket.transport.abort()
+
+    def everything_came(self, listeners, pusher):
+        numbers = [str(number) for number in range(pusher.accepted)]
+        for listener in listeners:
+            self.wait_until(lambda: len(listener.received) >= len(numbers), f"{len(numbers)} pushes have come")
+            self.assertEqual(sorted(listener.received, key=int), numbers)
+            # A push that was taken at once comes once; one that was tried again may come twice, as the same message.
+            self.assertLessEqual(set(listener.repeated), set(pusher.retried))
+            # Its node went, and said so.
+            self.assertIn(1012, listener.closes)
+            self.assertEqual(listener.unrecovered, 0)
+
+
+class Reported(unittest.TestCase):
+    """What a kubelet would restart or kill a pod for does not pass unnoticed."""
+
+    def watched(self, program, **spec):
+        container = {"ports": [], "readinessProbe": {"httpGet": {"path": "/", "port": 9}, "periodSeconds": 1}}
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        process.stdout.readline()
+        pod = SimpleNamespace(container=container | spec, spec=spec, process=process, address="127.0.0.1", port=int)
+        kubelet = Kubelet(pod)
+        kubelet.start()
+        return kubelet
+
+    def test_a_pod_that_outlives_its_grace(self):
+        deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
+        kubelet = self.watched(deaf, terminationGracePeriodSeconds=1)
+        kubelet.terminate()
+        kubelet.join(10)
+        self.assertEqual(kubelet.failure, "it was killed after 1 s of grace")
+
+    def test_a_pod_that_ends_by_itself(self):
+        kubelet = self.watched("print(flush=True); raise SystemExit(3)")
+        kubelet.join(10)
+        self.assertEqual(kubelet.failure, "it ended by itself with 3")
+
+    def test_a_pod_that_does_not_start_or_is_not_alive(self):
+        probe = {"httpGet": {"path": "/", "port": 9}, "periodSeconds": 1, "failureThreshold": 1}
+        sleeper = "import time; print(flush=True); time.sleep(60)"
+        for name, says in (("startupProbe", "it did not start"), ("livenessProbe", "its liveness probe failed")):
+            kubelet = self.watched(sleeper, **{name: probe})
+            kubelet.join(10)
+            self.assertIn(says, kubelet.failure)
+
+
+if __name__ == "__main__":
+    unittest.main()
