@@ -21,8 +21,7 @@ chaos: build
 # The Helm chart: rendered, checked, refused and run; a part of `make test`.
 chart-test: build
 	tests/install.sh
-	.venv/bin/python tests/chart/test_chart.py
-	.venv/bin/python tests/chart/test_running.py
+	.venv/bin/python -m unittest discover -s tests/chart
 
 # Writes the table of values in the chart's README anew.
 chart-readme:

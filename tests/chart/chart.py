@@ -9,6 +9,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "pushcast"
 PROGRAMS = ROOT / "target" / "debug"
+RUNNING = ROOT / "tests" / "chart" / "running-values.yaml"
 HELM = pathlib.Path(sys.executable).with_name("helm")
 NAMESPACE = "ns"
 

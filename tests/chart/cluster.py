@@ -9,7 +9,7 @@ import ssl
 import tempfile
 import time
 
-from chart import of_kind
+from chart import NAMESPACE, of_kind
 from kubelet import Kubelet
 from pods import Pod, image
 from services import Loop, Network, Service
@@ -129,15 +129,15 @@ class Cluster:
         return "\n".join(f"--- {one.pod.name}\n{one.pod.log()[-2000:]}" for one in self.kubelets)
 
     def scraped(self):
-        """What Prometheus gets from the pods that the monitors select: pods' names and the text."""
-        found = []
+        """What Prometheus gets from the pods that the monitors select: each one's text, and the labels its series get."""
         for monitor in of_kind(self.documents, "ServiceMonitor") + of_kind(self.documents, "PodMonitor"):
             (endpoint,) = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]
             wanted = monitor["spec"]["selector"]["matchLabels"]
             chosen = [one.pod for one in self.kubelets if one.ready and wanted.items() <= one.pod.labels.items()]
             assert chosen, f"{monitor['metadata']['name']} selects nothing"
-            found += [(pod, scrape(pod, endpoint)) for pod in chosen]
-        return found
+            for pod in chosen:
+                labels = {"job": monitor["metadata"]["name"], "namespace": NAMESPACE, "pod": pod.name}
+                yield scrape(pod, endpoint), labels
 
 
 def scrape(pod, endpoint):

@@ -1,39 +1,15 @@
 """The Helm chart, run: the processes that its manifests describe, with their commands, environments, users and files, probed,
 replaced and ended as Kubernetes does it. pods.py says what stands for containers. Needs what test_chart.py needs, and etcd."""
 
-import pathlib
-import subprocess
-import sys
-import tempfile
 import unittest
-from types import SimpleNamespace
 
-from chart import PROGRAMS, ROOT, render
+from chart import RUNNING, render
 from clients import Listener, Pusher, silent
 from cluster import Cluster
-from kubelet import Kubelet
+from doors import ROOM, secrets_of_the_user
 
-VALUES = ROOT / "tests" / "chart" / "running-values.yaml"
-ROOM = "lobby"
 # Deliveries take milliseconds, a client that resumes comes back within a second.
 SETTLED_WITHIN = 20.0
-
-
-def pushctl(*arguments):
-    made = subprocess.run([PROGRAMS / "pushctl", *arguments], capture_output=True, text=True, check=True)
-    return made.stdout.strip()
-
-
-def secrets_of_the_user():
-    """What the chart's README has its reader make, and the proofs that clients and callers then have."""
-    with tempfile.TemporaryDirectory() as name:
-        directory = pathlib.Path(name)
-        secret, keys = directory / "secret", directory / "keys"
-        secret.write_text("a secret of thirty-two bytes or more\n")
-        key = pushctl("key", "new", "--name", "shop", "--keys-file", keys)
-        token = pushctl("token", "new", "--key-file", secret, "--user", "u1", "--rooms", ROOM)
-        brought = {"jwt": {"keys": secret.read_bytes()}, "api-keys": {"keys": keys.read_bytes()}}
-    return brought, key, token
 
 
 class Running(unittest.TestCase):
@@ -42,7 +18,7 @@ class Running(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         secrets, cls.key, cls.token = secrets_of_the_user()
-        cls.cluster = Cluster(render(VALUES), secrets)
+        cls.cluster = Cluster(render(RUNNING), secrets)
         cls.addClassCleanup(cls.cluster.close)
         cls.cluster.install()
 
@@ -112,42 +88,6 @@ class Running(unittest.TestCase):
             # Its node went, and said so.
             self.assertIn(1012, listener.closes)
             self.assertEqual(listener.unrecovered, 0)
-
-
-class Reported(unittest.TestCase):
-    """What a kubelet would restart or kill a pod for does not pass unnoticed."""
-
-    def watched(self, program, **spec):
-        container = {"ports": [], "readinessProbe": {"httpGet": {"path": "/", "port": 9}, "periodSeconds": 1}}
-        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-        self.addCleanup(process.stdout.close)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        process.stdout.readline()
-        pod = SimpleNamespace(container=container | spec, spec=spec, process=process, address="127.0.0.1", port=int)
-        kubelet = Kubelet(pod)
-        kubelet.start()
-        return kubelet
-
-    def test_a_pod_that_outlives_its_grace(self):
-        deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
-        kubelet = self.watched(deaf, terminationGracePeriodSeconds=1)
-        kubelet.terminate()
-        kubelet.join(10)
-        self.assertEqual(kubelet.failure, "it was killed after 1 s of grace")
-
-    def test_a_pod_that_ends_by_itself(self):
-        kubelet = self.watched("print(flush=True); raise SystemExit(3)")
-        kubelet.join(10)
-        self.assertEqual(kubelet.failure, "it ended by itself with 3")
-
-    def test_a_pod_that_does_not_start_or_is_not_alive(self):
-        probe = {"httpGet": {"path": "/", "port": 9}, "periodSeconds": 1, "failureThreshold": 1}
-        sleeper = "import time; print(flush=True); time.sleep(60)"
-        for name, says in (("startupProbe", "it did not start"), ("livenessProbe", "its liveness probe failed")):
-            kubelet = self.watched(sleeper, **{name: probe})
-            kubelet.join(10)
-            self.assertIn(says, kubelet.failure)
 
 
 if __name__ == "__main__":
