@@ -13,6 +13,7 @@ import unittest
 import kubernetes_validate
 import yaml
 
+import readme
 from chart import CHART, PROGRAMS, ROOT, helm, of_kind, pods, render
 
 # The oldest version that Chart.yaml allows, and the newest that kubernetes-validate 1.37 has schemas of.
@@ -30,6 +31,48 @@ def refusal(*arguments, values=TRYING_OUT):
 
 def value_sets():
     return sorted((CHART / "ci").glob("*.yaml"))
+
+
+def files_in_arguments(documents):
+    """Each file that an argument names: the secret that is mounted there, and the key in it."""
+    for _, spec in pods(documents):
+        volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
+        for container in spec["containers"]:
+            mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container.get("volumeMounts", [])}
+            for path in re.findall(r"=(/etc/pushcast/\S+)", "\n".join(container.get("args", []))):
+                directory, key = path.rsplit("/", 1)
+                yield mounts[directory]["secret"]["secretName"], key
+
+
+def merged(values, over):
+    if not isinstance(values, dict) or not isinstance(over, dict):
+        return over
+    return values | {name: merged(values.get(name), value) for name, value in over.items()}
+
+
+def documented_keys(values, secret):
+    """What the README's table says of the keys of a secret that the user brings: in words, where the secret is set or around
+    it, or by a setting beside it that these words name or that has words of its own."""
+    said = {path: words for path, _, words in readme.rows()}
+    keys = set()
+    for path, beside in settings(values):
+        if beside[path[-1]] == secret:
+            words = " ".join(said.get(".".join(path[:end]), "") for end in range(1, len(path) + 1))
+            keys |= set(re.findall(r"[\w-]+\.[\w-]+", words))
+            for name, value in beside.items():
+                own_words = said.get(".".join([*path[:-1], name]), "")
+                if isinstance(value, str) and name != path[-1] and (own_words or re.search(rf"\b{name}\b", words)):
+                    keys.add(value)
+    return keys
+
+
+def settings(values, path=()):
+    """Each setting's path, and the map that it is in."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from settings(value, (*path, name))
+        else:
+            yield (*path, name), values
 
 
 class Rendered(unittest.TestCase):
@@ -147,17 +190,20 @@ class Rendered(unittest.TestCase):
         self.assertIn("--max-connections=1000000", json.dumps(documents))
 
     def test_files_in_arguments_are_in_a_mounted_secret(self):
-        for documents in self.each():
-            made = {one["metadata"]["name"]: one["data"] for one in of_kind(documents, "Secret")}
-            for _, spec in pods(documents):
-                volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
-                for container in spec["containers"]:
-                    mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container.get("volumeMounts", [])}
-                    for path in re.findall(r"=(/etc/pushcast/\S+)", "\n".join(container.get("args", []))):
-                        directory, key = path.rsplit("/", 1)
-                        secret = mounts[directory]["secret"]["secretName"]
-                        # Of secrets that are not made here the keys are those that values.yaml names.
-                        self.assertIn(key, made.get(secret, {key: None}))
+        for values in value_sets():
+            documents = render(values)
+            made = {one["metadata"]["name"]: set(one["data"]) for one in of_kind(documents, "Secret")}
+            given = merged(yaml.safe_load((CHART / "values.yaml").read_text()), yaml.safe_load(values.read_text()))
+            for secret, key in files_in_arguments(documents):
+                with self.subTest(values.name, secret=secret, key=key):
+                    self.assertIn(key, made[secret] if secret in made else documented_keys(given, secret))
+
+    def test_a_key_that_nobody_is_told_of_would_be_found(self):
+        defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+        told = documented_keys(merged(defaults, {"connectNode": {"tls": {"existingSecret": "mine"}}}), "mine")
+        self.assertEqual(told, {"tls.crt", "tls.key"})
+        told = documented_keys({"connectNode": {"new": {"existingSecret": "mine", "key": "keys"}}}, "mine")
+        self.assertEqual(told, set())
 
     def test_names_are_short_enough_whatever_the_release_is_called(self):
         for release in ("r", "a-release-with-a-name-as-long-as-helm-allows-it-53"):
