@@ -104,9 +104,9 @@ class Cluster:
                 yield False
             old.terminate()
 
-    def run_to_its_end(self, manifest, seconds):
+    def run_to_its_end(self, manifest, name, seconds):
         """A pod that does something and ends. Answers its exit code and its log."""
-        pod = self.pod(manifest["metadata"]["name"], manifest["metadata"], manifest["spec"])
+        pod = self.pod(name, manifest["metadata"], manifest["spec"])
         try:
             return pod.process.wait(seconds), pod.log()
         finally:

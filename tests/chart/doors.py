@@ -28,7 +28,14 @@ def secrets_of_the_user():
         secret.write_text("a secret of thirty-two bytes or more\n")
         key = pushctl("key", "new", "--name", "shop", "--keys-file", keys)
         token = pushctl("token", "new", "--key-file", secret, "--user", "u1", "--rooms", ROOM)
-        brought = {"jwt": {"keys": secret.read_bytes()}, "api-keys": {"keys": keys.read_bytes()}, "tls": certificate()}
+        test_key = pushctl("key", "new", "--name", "helm-test", "--methods", "PushToRoom", "--keys-file", keys)
+        test_token = pushctl("token", "new", "--key-file", secret, "--user", "helm-test", "--rooms", "bench-*")
+        brought = {
+            "jwt": {"keys": secret.read_bytes()},
+            "api-keys": {"keys": keys.read_bytes()},
+            "test": {"key": test_key.encode(), "token": test_token.encode()},
+            "tls": certificate(),
+        }
     return brought, key, token
 
 

@@ -174,16 +174,36 @@ class Rendered(unittest.TestCase):
 
     def test_every_flag_and_variable_is_one_that_the_program_has(self):
         for documents in self.each():
-            for ending in ("push-manager", "connect-node"):
-                (deployment,) = of_kind(documents, "Deployment", ending)
-                (container, *_) = deployment["spec"]["template"]["spec"]["containers"]
-                self.assertEqual(container["command"], [f"/{ending}"])
-                help_text = subprocess.run([PROGRAMS / ending, "--help"], capture_output=True, text=True, check=True).stdout
+            for _, spec in pods(documents):
+                (container,) = spec["containers"]
+                command, arguments = container["command"], container["args"]
+                if command == ["etcd"]:
+                    continue
+                words = [argument for argument in arguments if not argument.startswith("-")]
+                program = PROGRAMS / command[0].removeprefix("/")
+                help_text = subprocess.run([program, *words, "--help"], capture_output=True, text=True, check=True).stdout
                 known = set(re.findall(r"--[a-z][a-z-]*", help_text))
-                for argument in container["args"]:
+                for argument in arguments[len(words) :]:
                     self.assertIn(argument.split("=")[0], known)
                 declared = {variable["name"] for variable in container.get("env", [])}
-                self.assertLessEqual(set(re.findall(r"\$\((\w+)\)", " ".join(container["args"]))), declared)
+                self.assertLessEqual(set(re.findall(r"\$\((\w+)\)", " ".join(arguments))), declared)
+
+    def test_helm_test_is_there_where_it_has_what_doors_ask_for(self):
+        keys = "auth.api.mode=keys,auth.api.existingSecret=a"
+        tokens = "auth.clients.mode=jwt,auth.clients.jwt.existingSecret=b"
+        with_key, with_token = "test.apiKey.existingSecret=c", "test.token.existingSecret=d"
+        for settings, is_there in (
+            ((), True),
+            ((keys,), False),
+            ((tokens,), False),
+            ((keys, with_key), True),
+            ((keys, tokens, with_key), False),
+            ((keys, tokens, with_key, with_token), True),
+            (("connectNode.tls.existingSecret=e",), False),
+        ):
+            with self.subTest(settings):
+                documents = render(TRYING_OUT, *(word for one in settings for word in ("--set", one)))
+                self.assertEqual(len(of_kind(documents, "Pod")), is_there)
 
     def test_large_numbers_stay_numbers(self):
         documents = render(TRYING_OUT, "--set-json", 'connectNode.maxConnections=1000000')

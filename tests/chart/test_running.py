@@ -3,13 +3,15 @@ replaced and ended as Kubernetes does it. pods.py says what stands for container
 
 import unittest
 
-from chart import RUNNING, render
+from chart import RUNNING, of_kind, render
 from clients import Listener, Pusher, silent
 from cluster import Cluster
 from doors import ROOM, secrets_of_the_user
 
 # Deliveries take milliseconds, a client that resumes comes back within a second.
 SETTLED_WITHIN = 20.0
+# It pushes for two seconds, and gives up on a push after ten.
+HELM_TEST_WITHIN = 24.0
 
 
 class Running(unittest.TestCase):
@@ -54,6 +56,18 @@ class Running(unittest.TestCase):
     def test_every_pod_is_ready_behind_its_service(self):
         for ending, count in (("push-manager", 2), ("connect-node", 3), ("etcd", 1)):
             self.assertEqual(len(self.cluster.service(ending).endpoints()), count)
+
+    def test_helm_test_passes_and_fails_where_it_should(self):
+        (pod,) = of_kind(self.cluster.documents, "Pod")
+        code, log = self.cluster.run_to_its_end(pod, "test", HELM_TEST_WITHIN)
+        self.assertEqual(code, 0, log)
+        proofs = self.cluster.secrets["test"]
+        for proof, says in (("key", "UNAUTHENTICATED"), ("token", "4501")):
+            self.cluster.secrets["test"] = proofs | {proof: b"a-wrong-one"}
+            self.addCleanup(self.cluster.secrets.update, test=proofs)
+            code, log = self.cluster.run_to_its_end(pod, f"test-with-a-wrong-{proof}", HELM_TEST_WITHIN)
+            self.assertNotEqual(code, 0, log)
+            self.assertIn(says, log)
 
     def test_nothing_is_lost_while_every_pod_is_replaced(self):
         listeners, pusher = self.listeners(6), self.pusher()

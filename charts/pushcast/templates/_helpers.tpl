@@ -196,3 +196,10 @@ readinessProbe:
 {{- end }}
 {{- end }}
 {{- end -}}
+
+{{/* "yes" if `helm test` has what it needs: what doors ask for, and nodes without TLS, which its client does not speak. */}}
+{{- define "pushcast.testable" -}}
+{{- $pushes := or (eq .Values.auth.api.mode "none") .Values.test.apiKey.existingSecret -}}
+{{- $connects := or (eq .Values.auth.clients.mode "none") .Values.test.token.existingSecret -}}
+{{- if and $pushes $connects (not .Values.connectNode.tls.existingSecret) -}}yes{{- end -}}
+{{- end -}}
