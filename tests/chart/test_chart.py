@@ -205,6 +205,19 @@ class Rendered(unittest.TestCase):
                 documents = render(TRYING_OUT, *(word for one in settings for word in ("--set", one)))
                 self.assertEqual(len(of_kind(documents, "Pod")), is_there)
 
+    def test_pods_with_ipv6_addresses(self):
+        documents = render(TRYING_OUT, "--set", "listenAddress=[::]")
+        self.assertNotIn("0.0.0.0", json.dumps(documents))
+        (deployment,) = of_kind(documents, "Deployment", "connect-node")
+        arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        self.assertIn("--grpc-addr=[::]:8001", arguments)
+        # As Kubernetes sets POD_IP. A node tells all mistakes in its settings at once; the one made here keeps it from starting.
+        arguments = [argument.replace("$(POD_IP)", "fd00::7") for argument in arguments]
+        node = subprocess.run([PROGRAMS / "connect-node", *arguments, "--shards=0"], capture_output=True, text=True, check=False)
+        self.assertEqual(node.returncode, 64)
+        self.assertIn("--shards", node.stderr)
+        self.assertNotIn("--advertise-addr", node.stderr)
+
     def test_large_numbers_stay_numbers(self):
         documents = render(TRYING_OUT, "--set-json", 'connectNode.maxConnections=1000000')
         self.assertIn("--max-connections=1000000", json.dumps(documents))
@@ -313,6 +326,7 @@ class Refused(unittest.TestCase):
             ("auth.clients.mode=token", "auth.clients.mode must be one of"),
             ("auth.client.mode=jwt", "auth: Additional property client is not allowed"),
             ("auth.clients.jwt.url=http://a", "auth.clients.jwt.url: Does not match pattern"),
+            ("listenAddress=::", "listenAddress must be one of"),
             ("image.digest=latest", "image.digest: Does not match pattern"),
             ("etcd.endpoint=x", "etcd: Additional property endpoint is not allowed"),
             ("etcd.prefix=pushcast", "etcd.prefix: Does not match pattern"),
