@@ -106,6 +106,8 @@ class Rendered(unittest.TestCase):
         self.assertEqual({one["kind"] for one in documents} & CUSTOM, CUSTOM)
         (service,) = of_kind(documents, "ServiceMonitor")
         self.assertEqual(set(service["spec"]), {"selector", "endpoints"})
+        (endpoint,) = service["spec"]["endpoints"]
+        self.assertEqual((endpoint["scheme"], endpoint["tlsConfig"]), ("https", {"insecureSkipVerify": True}))
         (pod,) = of_kind(documents, "PodMonitor")
         self.assertEqual(set(pod["spec"]), {"selector", "podMetricsEndpoints"})
         (rule,) = of_kind(documents, "PrometheusRule")
@@ -155,8 +157,10 @@ class Rendered(unittest.TestCase):
                 ports = {port["name"]: port["containerPort"] for port in container["ports"]}
                 self.assertEqual(ports["http"], number)
                 paths = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+                speaks_tls = ending == "push-manager" and any("--tls-cert-file" in word for word in container["args"])
+                scheme = {"scheme": "HTTPS"} if speaks_tls else {}
                 for probe, path in paths.items():
-                    self.assertEqual(container[probe]["httpGet"], {"path": path, "port": "http"})
+                    self.assertEqual(container[probe]["httpGet"], {"path": path, "port": "http"} | scheme)
 
     def test_rollouts_add_before_they_take_away(self):
         for documents in self.each():
@@ -200,6 +204,7 @@ class Rendered(unittest.TestCase):
             ((keys, tokens, with_key), False),
             ((keys, tokens, with_key, with_token), True),
             (("connectNode.tls.existingSecret=e",), False),
+            (("pushManager.tls.existingSecret=e",), False),
         ):
             with self.subTest(settings):
                 documents = render(TRYING_OUT, *(word for one in settings for word in ("--set", one)))
@@ -300,6 +305,9 @@ class Refused(unittest.TestCase):
             ("etcd.endpoints={etcd:2379}", "one of them"),
             ("auth.clients.mode=jwt", "set auth.clients.jwt.existingSecret"),
             ("auth.api.mode=keys", "set auth.api.existingSecret"),
+            ("auth.api.mode=mtls", "set auth.api.existingSecret"),
+            ("auth.api.mode=mtls,auth.api.existingSecret=a", "set auth.api.clientCa.existingSecret"),
+            ("auth.api.clientCa.existingSecret=a", "is of use only with auth.api.mode=mtls"),
             ("auth.fleet.mode=mtls", "set auth.fleet.mtls.pushManager"),
             ("httpRoute.enabled=true", "which Gateway is it for?"),
             ("auth.clients.jwt.url=https://a,auth.clients.jwt.existingSecret=b", "not both"),

@@ -18,8 +18,9 @@ class Watched(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        # Nodes have metrics of TLS when they speak it.
-        documents = render(RUNNING, "--set", "connectNode.tls.existingSecret=tls")
+        # There are metrics of TLS where it is spoken.
+        speaking = "connectNode.tls.existingSecret=tls,pushManager.tls.existingSecret=tls"
+        documents = render(RUNNING, "--set", speaking)
         cls.cluster = Cluster(documents, secrets_of_the_user()[0])
         cls.addClassCleanup(cls.cluster.close)
         cls.cluster.install()
