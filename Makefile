@@ -18,10 +18,10 @@ chaos: build
 	SIMULATION_SCHEDULES=100000 cargo test -p pushcast-simulation
 	tests/fuzz/run.sh 60
 
-# The Helm chart: rendered, checked and refused; a part of `make test`.
+# The Helm chart: rendered, checked, refused and run; a part of `make test`.
 chart-test: build
 	tests/install.sh
-	.venv/bin/python tests/chart/test_chart.py
+	.venv/bin/python -m unittest discover -s tests/chart
 
 # Writes the table of values in the chart's README anew.
 chart-readme:

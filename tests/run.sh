@@ -5,6 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 node_modules/.bin/buf lint
-.venv/bin/python tests/chart/test_chart.py
+.venv/bin/python -m unittest discover -s tests/chart
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}"
 cargo test --workspace --no-fail-fast

@@ -1,6 +1,11 @@
 //! Every setting of a connect-node: a flag, and a variable `CONNECT_NODE_…` of the same name.
 
-use std::{ffi::OsString, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Parser;
 use pushcast_common::{
@@ -236,7 +241,12 @@ impl Config {
             );
         }
         let advertise_addr = args.advertise_addr.as_deref().and_then(|addr| {
-            let with_port = if addr.contains(':') { addr.to_owned() } else { format!("{addr}:0") };
+            let with_port = match addr.parse::<Ipv6Addr>() {
+                // As Kubernetes tells a pod its address: the colons are no port's.
+                Ok(_alone) => format!("[{addr}]:0"),
+                Err(_) if addr.contains(':') => addr.to_owned(),
+                Err(_) => format!("{addr}:0"),
+            };
             problems.addr("--advertise-addr", &with_port)
         });
         if let Some(id) = &args.node_id

@@ -120,6 +120,7 @@ pub(crate) fn describe() {
         "Since when this node has everything, seconds since 1970."
     );
     describe_gauge!("connect_node_connections", "Connections held.");
+    describe_gauge!("connect_node_connections_limit", "Connections held at most: --max-connections.");
     describe_gauge!(
         "connect_node_shard_connections",
         "Connections held by each shard; sockets are dealt in turn, so these stay close to each other."
@@ -225,6 +226,11 @@ const RESUMES: [(&str, &[&str]); 4] = [
 /// A client came to resume.
 pub(crate) fn resumed(outcome: &'static str, reason: &'static str) {
     counter!("connect_node_resumes_total", "outcome" => outcome, "reason" => reason).increment(1);
+}
+
+/// What `--max-connections` says, or the files that the process may have.
+pub(crate) fn connections_limit(most: usize) {
+    gauge!("connect_node_connections_limit").set(most as f64);
 }
 
 /// A page may not connect.

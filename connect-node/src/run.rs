@@ -116,6 +116,7 @@ pub async fn run(
     if !config.ticket_keys.is_some() {
         warn!("No --ticket-key-file: clients get no tickets, and none resumes here.");
     }
+    metrics::connections_limit(config.max_connections);
     let admission = Arc::new(Admission::new(config.max_connections, config.limits.clone()));
     let stop = CancellationToken::new();
     let parts = ShardParts {

@@ -163,18 +163,18 @@ capabilities:
 {{- end }}
 {{- end -}}
 
-{{/* What kubelet asks: liveness never looks at etcd, readiness at everything. */}}
+{{/* What kubelet asks, by a scheme if it is not HTTP: liveness never looks at etcd, readiness at everything. */}}
 {{- define "pushcast.probes" -}}
 startupProbe:
-  httpGet: { path: /healthz, port: http }
+  httpGet: { path: /healthz, port: http{{ with . }}, scheme: {{ . }}{{ end }} }
   periodSeconds: 1
   failureThreshold: 30
 livenessProbe:
-  httpGet: { path: /healthz, port: http }
+  httpGet: { path: /healthz, port: http{{ with . }}, scheme: {{ . }}{{ end }} }
   periodSeconds: 10
   failureThreshold: 3
 readinessProbe:
-  httpGet: { path: /readyz, port: http }
+  httpGet: { path: /readyz, port: http{{ with . }}, scheme: {{ . }}{{ end }} }
   periodSeconds: 2
   failureThreshold: 1
 {{- end -}}
@@ -195,4 +195,16 @@ readinessProbe:
       {{- include "pushcast.selector" (list $root (index $ 1)) | nindent 6 }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* "yes" if nodes or managers speak TLS by themselves, which the client of `helm test` does not. */}}
+{{- define "pushcast.speaksTls" -}}
+{{- if or .Values.connectNode.tls.existingSecret .Values.pushManager.tls.existingSecret -}}yes{{- end -}}
+{{- end -}}
+
+{{/* "yes" if `helm test` has what it needs: what doors ask for, and nobody who speaks TLS. */}}
+{{- define "pushcast.testable" -}}
+{{- $pushes := or (eq .Values.auth.api.mode "none") .Values.test.apiKey.existingSecret -}}
+{{- $connects := or (eq .Values.auth.clients.mode "none") .Values.test.token.existingSecret -}}
+{{- if and $pushes $connects (not (include "pushcast.speaksTls" .)) -}}yes{{- end -}}
 {{- end -}}

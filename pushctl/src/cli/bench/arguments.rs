@@ -47,6 +47,10 @@ pub(super) struct CommonArguments {
     /// Write the figures as CSV rows into a file; to standard output without one.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", global = true)]
     pub(super) csv: Option<PathBuf>,
+    /// File with the token that every socket shows, where nodes ask for one; the variable PUSHCTL_TOKEN may hold the
+    /// token itself. It has to allow rooms that begin with bench-, in the default tenant; all sockets are its user's.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

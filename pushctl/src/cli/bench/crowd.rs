@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pushctl::format::Format;
 use tokio::time::timeout;
 
@@ -29,12 +30,23 @@ pub(super) struct Crowd {
     /// Sockets in each room; none: they are in no room.
     members: Option<usize>,
     format: Format,
+    /// What all of them show; none if empty.
+    token: String,
 }
 
 impl Crowd {
     /// One by a random name. It is not the mark of the pushes, which has to stand in their content alone.
-    pub(super) fn new(members: Option<usize>, format: Format) -> Self {
-        Self { name: format!("bench-{:012x}", rand::random::<u64>() >> 16), members, format }
+    pub(super) fn new(members: Option<usize>, format: Format, token: &str) -> Self {
+        let name = format!("bench-{:012x}", rand::random::<u64>() >> 16);
+        Self { name, members, format, token: token.to_owned() }
+    }
+
+    /// Who one of them is, in the query of a URL: a token says that by itself.
+    fn identity(&self, who: usize) -> String {
+        match self.token.as_str() {
+            "" => format!("user_id={}-{who}", self.name),
+            token => format!("token={}", utf8_percent_encode(token, NON_ALPHANUMERIC)),
+        }
     }
 
     /// The name of a room.
@@ -46,9 +58,8 @@ impl Crowd {
     pub(super) fn connect(&self, swarm: &mut Swarm, who: usize, due: Instant) -> anyhow::Result<()> {
         let target = who % swarm.targets().len();
         let room = self.members.map(|members| self.room(who / members));
-        let user = format!("{}-{who}", self.name);
         let node = &swarm.targets()[target];
-        let request = node.request(&user, room.as_deref(), self.format);
+        let request = node.request(&self.identity(who), room.as_deref(), self.format);
         let url = node.url.clone();
         swarm.connect(target, request, due).map_err(|error| not_opened(&error, &url, swarm.sockets()))
     }
@@ -113,4 +124,16 @@ fn not_opened(error: &io::Error, url: &str, sockets: usize) -> anyhow::Error {
         return with_tip(error, tip);
     }
     anyhow::anyhow!("{url}: cannot open another socket beside {sockets} ({error})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_takes_the_place_of_names() {
+        let crowd = Crowd::new(Some(2), Format::Json, "");
+        assert_eq!(crowd.identity(3), format!("user_id={}-3", crowd.name));
+        assert_eq!(Crowd::new(None, Format::Json, "ab.c=").identity(3), "token=ab%2Ec%3D");
+    }
 }

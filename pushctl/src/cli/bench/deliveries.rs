@@ -61,7 +61,7 @@ struct Marks {
 pub(super) async fn run(plan: &Pushes, stage: &Stage<'_>) -> anyhow::Result<Measured> {
     let run: u64 = rand::random();
     let first = stage.servers.first_look().await?;
-    let crowd = Crowd::new(Some(plan.members as usize), plan.format);
+    let crowd = Crowd::new(Some(plan.members as usize), plan.format, stage.token);
     let (mut swarm, handshakes) = match plan.members {
         0 => (None, Default::default()),
         _ => {

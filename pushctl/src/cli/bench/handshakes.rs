@@ -51,7 +51,7 @@ pub(super) async fn run(
     format: Format,
     stage: &Stage<'_>,
 ) -> anyhow::Result<Measured> {
-    let crowd = Crowd::new(None, format);
+    let crowd = Crowd::new(None, format, stage.token);
     stage.servers.first_look().await?;
     let mut swarm = Swarm::new(stage.nodes().await?, format, Marker::new(rand::random()))?;
     // One on each node first, so that what is wrong with all of them is an error with a tip.

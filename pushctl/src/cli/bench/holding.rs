@@ -21,7 +21,7 @@ use super::{
 const SETTLE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(sockets: u32, format: Format, stage: &Stage<'_>) -> anyhow::Result<Measured> {
-    let crowd = Crowd::new(None, format);
+    let crowd = Crowd::new(None, format, stage.token);
     let first = stage.servers.first_look().await?;
     let mut swarm = Swarm::new(stage.nodes().await?, format, Marker::new(rand::random()))?;
     let connecting = crowd.connect_all(&mut swarm, sockets as usize, &stage.bar);

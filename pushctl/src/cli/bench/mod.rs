@@ -47,11 +47,14 @@ use self::{
     arguments::CommonArguments, bar::Bar, csv::Sheet, plan::Plan, report::Report, servers::Servers,
     stage::Stage,
 };
-use super::output::{Misuse, print, print_json, terminal_width};
+use super::{
+    output::{Misuse, print, print_json, terminal_width},
+    token::TokenSource,
+};
 
 pub(super) async fn run(arguments: BenchArguments) -> anyhow::Result<()> {
     let BenchArguments { manager, common, scenario } = arguments;
-    let CommonArguments { urls, duration, scrape, csv } = common;
+    let CommonArguments { urls, duration, scrape, csv, token_file } = common;
     let plan = Plan::of(&scenario);
     if manager.json && csv.as_deref() == Some(Path::new("-")) {
         return Err(
@@ -59,6 +62,7 @@ pub(super) async fn run(arguments: BenchArguments) -> anyhow::Result<()> {
         );
     }
     let client = manager.client()?;
+    let token = TokenSource::new(token_file).read()?;
     let tls_at: Vec<&str> = scrape.iter().chain([&manager.manager]).map(String::as_str).collect();
     let servers = Servers::new(&scrape, manager.tls.read(&tls_at)?)?;
     let addresses: Vec<String> = servers.addresses().map(str::to_owned).collect();
@@ -67,7 +71,8 @@ pub(super) async fn run(arguments: BenchArguments) -> anyhow::Result<()> {
     let stop = shutdown::on_signals().context("cannot wait for Ctrl-C")?;
 
     let address = super::failures::host_and_port(&manager.manager);
-    let stage = Stage { client, manager: address, urls: &urls, servers, duration, bar: Bar::new(), stop };
+    let (bar, token) = (Bar::new(), token.as_str());
+    let stage = Stage { client, manager: address, urls: &urls, token, servers, duration, bar, stop };
     let measured = match &plan {
         Plan::Pushes(pushes) => deliveries::run(pushes, &stage).await?,
         Plan::Idle { sockets, format } => holding::run(*sockets, *format, &stage).await?,

@@ -24,6 +24,8 @@ pub(super) struct Stage<'a> {
     /// The manager's address as given.
     pub(super) manager: &'a str,
     pub(super) urls: &'a [String],
+    /// What sockets show of who they are; empty where nodes take their word.
+    pub(super) token: &'a str,
     pub(super) servers: Servers,
     pub(super) duration: Duration,
     pub(super) bar: Bar,

@@ -44,13 +44,13 @@ impl Target {
         Ok(Self { url: url.to_owned(), addr, authority: authority.to_string(), path })
     }
 
-    /// The upgrade of a client that says in its URL who it is and which room it enters, as the simplest clients do:
-    /// one round trip less, and nothing to mask.
-    pub(super) fn request(&self, user: &str, room: Option<&str>, format: Format) -> Vec<u8> {
+    /// The upgrade of a client that says in its URL who it is (`user_id=…`, or `token=…`) and which room it enters, as the
+    /// simplest clients do: one round trip less, and nothing to mask.
+    pub(super) fn request(&self, identity: &str, room: Option<&str>, format: Format) -> Vec<u8> {
         let separator = if self.path.contains('?') { '&' } else { '?' };
         let rooms = room.map(|room| format!("&rooms={room}")).unwrap_or_default();
         format!(
-            "GET {}{separator}user_id={user}{rooms} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
+            "GET {}{separator}{identity}{rooms} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
              Sec-WebSocket-Protocol: {}\r\n\r\n",
             self.path,
@@ -138,13 +138,13 @@ mod tests {
     async fn a_request_says_who_comes_and_where_to() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let plain = target(&listener, "127.0.0.1", "").await;
-        let request = String::from_utf8(plain.request("u1", Some("r1"), Format::Protobuf)).unwrap();
+        let request = String::from_utf8(plain.request("user_id=u1", Some("r1"), Format::Protobuf)).unwrap();
         let start = format!("GET /ws?user_id=u1&rooms=r1 HTTP/1.1\r\nHost: {}\r\n", plain.addr);
         assert!(request.starts_with(&start), "{request}");
         assert!(request.ends_with("Sec-WebSocket-Protocol: pushcast.v1.protobuf\r\n\r\n"), "{request}");
         let with_query = target(&listener, "ws://localhost", "/gate?a=b").await;
         assert_eq!(with_query.addr, plain.addr, "whichever address the name has first");
-        let request = String::from_utf8(with_query.request("u1", None, Format::Json)).unwrap();
+        let request = String::from_utf8(with_query.request("user_id=u1", None, Format::Json)).unwrap();
         assert!(request.starts_with("GET /gate?a=b&user_id=u1 HTTP/1.1\r\nHost: localhost:"), "{request}");
     }
 
