@@ -14,9 +14,9 @@ use crate::{
     swarm::Swarm,
 };
 
-/// Connections, each in as many rooms as one may be in.
-const SOCKETS: usize = 100;
-const ROOMS_EACH: usize = 1000;
+/// Connections, each in fewer rooms than the 128 that one may be in.
+const SOCKETS: usize = 1000;
+const ROOMS_EACH: usize = 100;
 
 /// Rooms in the tables.
 pub(crate) const ROOMS: usize = SOCKETS * ROOMS_EACH;
