@@ -1,4 +1,4 @@
-.PHONY: build run test chaos fuzz chart-test chart-readme check fmt guard-record bench
+.PHONY: build run test chaos fuzz image image-scratch image-test chart-test chart-readme check fmt guard-record bench
 
 build:
 	cargo build --workspace
@@ -22,6 +22,21 @@ chaos: build
 chart-test: build
 	tests/install.sh
 	.venv/bin/python -m unittest discover -s tests/chart
+
+# The container image IMAGE:TAG (pushcast, the version) with all three programs, built in a container of the engine that is
+# there; a manifest with PLATFORMS=linux/amd64,linux/arm64.
+image:
+	image/build.sh
+
+# The same from programs that are compiled here: needs Rust and musl-tools, and pulls nothing.
+image-scratch:
+	image/root.sh target/image
+	image/build.sh --build-context files=target/image
+
+# The image, built from scratch, looked into and run read-only; a part of `make test`.
+image-test:
+	tests/install.sh
+	tests/image/run.sh
 
 # Writes the table of values in the chart's README anew.
 chart-readme:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: etcd, promtool, valgrind, Chromium, Go and tmux from the distribution,
-# Python packages into .venv, buf, jose and playwright-core into node_modules. Does nothing that is done already.
+# Installs what the tests need beside Rust: etcd, promtool, valgrind, Chromium, Go, tmux, buildah and musl from the
+# distribution, Python packages into .venv, buf, jose and playwright-core into node_modules. Does nothing that is done
+# already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,6 +20,10 @@ command -v tmux >/dev/null || packages+=(tmux)
 command -v chromium >/dev/null || packages+=(chromium)
 command -v go >/dev/null || packages+=(golang-go)
 command -v curl >/dev/null || packages+=(curl)
+command -v buildah >/dev/null || packages+=(buildah)
+command -v newuidmap >/dev/null || packages+=(uidmap)
+command -v musl-gcc >/dev/null || packages+=(musl-tools)
+[ -d /usr/share/ca-certificates/mozilla ] || packages+=(ca-certificates)
 [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || packages+=(fonts-dejavu-core)
 if [ "${#packages[@]}" -gt 0 ]; then
     as_root apt-get update -qq

@@ -6,5 +6,6 @@ cd "$(dirname "$0")/.."
 
 node_modules/.bin/buf lint
 .venv/bin/python -m unittest discover -s tests/chart
+tests/image/run.sh
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}"
 cargo test --workspace --no-fail-fast
