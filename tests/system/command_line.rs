@@ -134,13 +134,15 @@ async fn what_is_wrong_is_said_with_where_and_what_to_do() {
     for part in [&nobody, "nothing listens at", "is a push-manager running there?", "--manager"] {
         assert!(failed.stderr.contains(part), "{part} is missing: {}", failed.stderr);
     }
-    let usage: [&[&str]; 7] = [
+    let usage: [&[&str]; 9] = [
         &["push", "room", "r"],
         &["push", "rooom", "r", "x"],
         &["push", "room", "r", "x", "--timeout", "soon"],
         &["push", "room", "r", "x", "--ack", "perhaps"],
         &["push", "room", "r", "x", "--manager", "not an address"],
-        &["nodes", "--manager", "https://h:1"],
+        &["nodes", "--manager", "ftp://h:1"],
+        &["nodes", "--ca-file", "/no/such/file"],
+        &["nodes", "--manager", "https://h:1", "--ca-file", "/no/such/file"],
         &["listen", "--format", "xml"],
     ];
     for arguments in usage {

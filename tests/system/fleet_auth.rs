@@ -143,7 +143,7 @@ async fn keys_are_exchanged_while_pushes_go_on() {
         for process in [&fleet.managers[0].process, &fleet.nodes[0].process] {
             eventually("the keys are read", SEEN_WITHIN * 2, async || {
                 let log = process.log();
-                let times = log.matches("was looked at again").count();
+                let times = log.matches("was read anew").count();
                 check(times > step, || log)
             })
             .await;

@@ -24,7 +24,7 @@ use super::{MaybeTls, names::names};
 
 /// What somebody gets who speaks HTTP where TLS is spoken. Not encrypted, or nobody could read it.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
-    Content-Length: 51\r\n\r\nThis port speaks TLS: use https:// or wss:// here.\n";
+    Content-Length: 51\r\n\r\nThis port speaks TLS: use wss:// or https:// here.\n";
 
 /// A client that was told that it is wrong has this long to close.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -57,11 +57,8 @@ pub struct Accepted {
 impl Accepted {
     /// Does the handshake, if there is one; the caller bounds its time.
     pub async fn begin(socket: TcpStream, addr: SocketAddr, tls: Option<Tls>) -> io::Result<Self> {
-        // Small answers should not wait for the peer's acknowledgement; without it they are only slower.
-        let _ = socket.set_nodelay(true);
-        let Some(tls) = tls else {
-            return Ok(Self { io: Either::Left(socket), peer: Peer { addr, names: None } });
-        };
+        let Some(tls) = tls else { return Ok(Self::plain(socket, addr)) };
+        without_delay(&socket);
         let count = |outcome| counter!(tls.metric, "outcome" => outcome).increment(1);
         if speaks_http(&socket).await? {
             count("plain");
@@ -76,10 +73,21 @@ impl Accepted {
         Ok(Self { io: Either::Right(Box::new(stream.into())), peer: Peer { addr, names } })
     }
 
+    /// Without a handshake.
+    pub(super) fn plain(socket: TcpStream, addr: SocketAddr) -> Self {
+        without_delay(&socket);
+        Self { io: Either::Left(socket), peer: Peer { addr, names: None } }
+    }
+
     /// Who is at the other end.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
+}
+
+fn without_delay(socket: &TcpStream) {
+    // Small answers should not wait for the peer's acknowledgement; without it they are only slower.
+    let _ = socket.set_nodelay(true);
 }
 
 /// Whether HTTP comes in place of a TLS handshake, which begins with 22. To be asked before rustls looks, which would

@@ -42,9 +42,10 @@ impl Incoming {
                     }
                 },
                 accepted = self.listener.accept() => match accepted {
-                    Ok((socket, from)) => {
-                        self.handshakes.begin(from, Accepted::begin(socket, from, self.tls.clone()));
-                    }
+                    Ok((socket, from)) => match self.tls.clone() {
+                        None => return Accepted::plain(socket, from),
+                        tls => self.handshakes.begin(from, Accepted::begin(socket, from, tls)),
+                    },
                     Err(error) => {
                         warn!(%error, "Cannot accept connections; trying again.");
                         sleep(OUT_OF_FILES).await;
