@@ -99,7 +99,7 @@ impl ServerTls {
     /// For a listener of these protocols (ALPN), the first one that a client also knows; TLS 1.2 and 1.3, and nothing
     /// asked of the client.
     pub fn config(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let mut config = self.begun()?.with_no_client_auth().with_cert_resolver(self.resolver());
+        let mut config = Self::begun()?.with_no_client_auth().with_cert_resolver(self.resolver());
         // Who comes back shows a ticket of ours, which spares both a signature; nothing is kept of it here.
         config.ticketer = ring::Ticketer::new()?;
         Ok(finished(config, protocols))
@@ -114,13 +114,13 @@ impl ServerTls {
     ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let verifier = Arc::new(clients);
         let mut config =
-            self.begun()?.with_client_cert_verifier(verifier).with_cert_resolver(self.resolver());
+            Self::begun()?.with_client_cert_verifier(verifier).with_cert_resolver(self.resolver());
         // Every connection proves itself anew: what was accepted once may not be any more.
         config.send_tls13_tickets = 0;
         Ok(finished(config, protocols))
     }
 
-    fn begun(&self) -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, rustls::Error> {
+    fn begun() -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, rustls::Error> {
         let provider = Arc::new(ring::default_provider());
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
     }
