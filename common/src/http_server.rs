@@ -17,17 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 use tracing::{debug, warn};
 
-use crate::tls::{
-    accept::{Accepted, Tls},
-    handshakes::HANDSHAKE_TIMEOUT,
-};
+use crate::tls::accept::{Accepted, Tls};
 
 /// How long a peer may take to send its request head, and to send the next one on a connection kept open.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections at once at most; more wait in the kernel's backlog. A quarter of the files the process may have,
 /// so that neither callers' pools nor half requests keep probes and scrapers out, or links from coming back.
-fn max_connections() -> usize {
+pub(crate) fn max_connections() -> usize {
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
     usize::try_from(files / 4).unwrap_or(usize::MAX).clamp(64, 16 * 1024)
 }
@@ -85,13 +82,12 @@ async fn serve_connection(
     ending: CancellationToken,
 ) {
     let begun = tokio::select! {
-        begun = time::timeout(HANDSHAKE_TIMEOUT, accepted) => begun,
+        begun = accepted => begun,
         () = ending.cancelled() => return,
     };
     let accepted = match begun {
-        Ok(Ok(accepted)) => accepted,
-        Ok(Err(error)) => return debug!(%error, "An HTTP connection did not come about."),
-        Err(_elapsed) => return debug!("An HTTP connection did not come about in time."),
+        Ok(accepted) => accepted,
+        Err(error) => return debug!(%error, "An HTTP connection did not come about."),
     };
     let peer = accepted.peer().clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {

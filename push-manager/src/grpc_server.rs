@@ -26,6 +26,10 @@ const MAX_FRAME: u32 = 1 << 20;
 /// Callers that vanished without a word are noticed.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
 
+/// After this a caller is asked to connect anew, and to prove itself again: a certificate may have expired meanwhile, or its
+/// authority be another one. It also spreads callers over managers that came later. Streams that are open go on.
+const MAX_AGE: Duration = Duration::from_secs(3600);
+
 const SERVICE: &str = "pushmanager.v1.PushManagerService";
 
 /// Says over gRPC whether the manager takes pushes.
@@ -70,6 +74,7 @@ pub(crate) async fn build(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .max_connection_age(MAX_AGE)
         .add_service(Door::new(pushes, service))
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(ReflectionError)?)

@@ -147,17 +147,28 @@ pub(crate) const TLS_HANDSHAKES: &str = "push_manager_tls_handshakes_total";
 pub(crate) fn describe_tls() {
     describe_counter!(
         TLS_HANDSHAKES,
-        "TLS handshakes of callers, by outcome: ok, failed, plain (nothing encrypted came)."
+        "TLS handshakes of callers, by outcome: ok, failed, plain (nothing encrypted came), timeout."
     );
     describe_counter!(
         "push_manager_tls_certificate_reads_total",
         "Times another certificate was there, by outcome: ok, or failed and left as it was."
     );
-    for outcome in ["ok", "failed", "plain"] {
+    for outcome in ["ok", "failed", "plain", "timeout"] {
         counter!(TLS_HANDSHAKES, "outcome" => outcome).increment(0);
     }
     for outcome in ["ok", "failed"] {
         counter!("push_manager_tls_certificate_reads_total", "outcome" => outcome).increment(0);
+    }
+}
+
+/// The series of a manager that asks callers for certificates, at 0.
+pub(crate) fn describe_client_ca() {
+    describe_counter!(
+        "push_manager_client_ca_reads_total",
+        "Times the authority of callers' certificates was read anew, by outcome: ok, or failed and left as it was."
+    );
+    for outcome in ["ok", "failed"] {
+        counter!("push_manager_client_ca_reads_total", "outcome" => outcome).increment(0);
     }
 }
 

@@ -191,6 +191,7 @@ impl Manager {
             background.spawn(tls.follow());
         }
         if let Some(ca) = config.client_ca.clone() {
+            metrics::describe_client_ca();
             background.spawn(ca.follow());
         }
         let service =

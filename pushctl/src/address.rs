@@ -3,11 +3,13 @@
 use std::{io, sync::Arc};
 
 use http::uri::Authority;
+use hyper_util::client::legacy::connect::HttpConnector;
 use pushcast_common::tls::MaybeTls;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::either::Either;
+use tower_service::Service as _;
 
 /// `http://host:port`, `https://host:port`, or `host:port`, which is the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,9 @@ impl Address {
         };
         let authority: Authority =
             rest.trim_end_matches('/').parse().map_err(|_invalid| "it is no host and port".to_owned())?;
+        if authority.as_str().contains('@') {
+            return Err("a name and a password are of no use".to_owned());
+        }
         match authority.port_u16() {
             Some(_) => Ok(Self { authority, is_tls }),
             None => Err("the port is missing".to_owned()),
@@ -43,10 +48,18 @@ impl Address {
         self.is_tls
     }
 
+    /// Of several addresses of a name the next is tried while one does not answer.
+    async fn connect_plain(&self) -> io::Result<TcpStream> {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let uri = format!("http://{}", self.as_str()).parse().map_err(io::Error::other)?;
+        let connected = connector.call(uri).await;
+        Ok(connected.map_err(|error| innermost(&error))?.into_inner())
+    }
+
     /// Connects, to speak `protocol` (ALPN). `tls` is of use only where TLS is spoken; its absence is an error there.
     pub async fn connect(&self, tls: Option<&Arc<ClientConfig>>, protocol: &[u8]) -> io::Result<MaybeTls> {
-        let socket = TcpStream::connect(self.as_str()).await?;
-        socket.set_nodelay(true)?;
+        let socket = self.connect_plain().await?;
         if !self.is_tls {
             return Ok(Either::Left(socket));
         }
@@ -62,6 +75,17 @@ impl Address {
     }
 }
 
+/// As the operating system said it, without the words around it.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> io::Error {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
+        };
+    }
+    error.source().map_or_else(|| io::Error::other(error.to_string()), innermost)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,7 +97,9 @@ mod tests {
         {
             assert_eq!(Address::parse(good).unwrap().is_tls(), is_tls, "{good}");
         }
-        for bad in ["h", "https://h", "ws://h:1", "not an address", "", "http://", "h:1/path"] {
+        for bad in
+            ["h", "https://h", "ws://h:1", "not an address", "", "http://", "h:1/path", "https://u:p@h:1"]
+        {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
     }

@@ -56,18 +56,21 @@ def over_http(given):
     nobody, mine = (ssl.create_default_context(cafile=given.ca) for _ in range(2))
     mine.load_cert_chain(given.cert, given.key)
 
-    def post(context):
-        request = urllib.request.Request(f"{url}/v1/rooms/r/push", data=b"hello", method="POST")
+    def post(context, headers={}):
+        path = "/v1/rooms/r/push"
+        request = urllib.request.Request(url + path, data=b"hello", method="POST", headers=headers)
         with urllib.request.urlopen(request, context=context, timeout=10) as answer:
             return json.load(answer)
 
     assert post(mine)["acked"] == 1
-    try:
-        post(nobody)
-    except urllib.error.HTTPError as error:
-        assert error.code == 401, error
-    else:
-        sys.exit("accepted without a certificate")
+    page = {"Origin": "https://elsewhere.example"}
+    for context, headers in ((nobody, {}), (mine, page), (mine, {"Sec-Fetch-Site": "cross-site"})):
+        try:
+            post(context, headers)
+        except urllib.error.HTTPError as error:
+            assert error.code == 401, error
+        else:
+            sys.exit(f"accepted without a certificate, or for a page: {headers}")
     with urllib.request.urlopen(f"{url}/readyz", context=nobody, timeout=10) as ready:
         assert ready.status == 200, ready.status
 

@@ -227,6 +227,11 @@ async fn clients_written_by_others_show_their_certificates() {
     let mut args = vec!["push", "room", "r", "hello", "--manager", &url, "--ca-file", text(&ca)];
     let without = guarded.pushctl(&args).await;
     assert!(without.stderr.contains("--cert-file and --private-key-file give"), "{}", without.stderr);
+    // Turned away when the connection is there already, as TLS 1.3 does it.
+    let late = guarded.authority.member("late", "shop.internal", true);
+    let shown = ["--cert-file", text(&late.cert), "--private-key-file", text(&late.key)];
+    let refused = guarded.pushctl(&[&args[..], &shown].concat()).await;
+    assert!(refused.code == Some(1) && refused.stderr.contains("no TLS connection to"), "{}", refused.stderr);
     args.extend(["--cert-file", text(&own.cert), "--private-key-file", text(&own.key)]);
     let with = guarded.pushctl(&args).await;
     assert_eq!(with.code, Some(0), "{}", with.stderr);

@@ -10,7 +10,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{BytesRead, FleetAuth, LinkIo};
-use crate::tls::handshakes::{Complaints, Handshakes};
+use crate::tls::handshakes::{Complaints, Handshakes, in_time};
 
 /// How long to leave the listener alone when the process is out of files.
 const OUT_OF_FILES: Duration = Duration::from_millis(50);
@@ -61,7 +61,7 @@ impl Incoming {
         let Some(config) = self.auth.server() else {
             return Some(LinkIo::plain(socket, BytesRead::default()));
         };
-        self.handshakes.begin(from, LinkIo::accept(socket, config));
+        self.handshakes.begin(from, in_time(LinkIo::accept(socket, config)));
         None
     }
 

@@ -14,13 +14,14 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server};
 use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
-use super::{MaybeTls, names::names};
+use super::{MaybeTls, handshakes::HANDSHAKE_TIMEOUT, names::names};
 
 /// What somebody gets who speaks HTTP where TLS is spoken. Not encrypted, or nobody could read it.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
@@ -29,7 +30,8 @@ const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\
 /// A client that was told that it is wrong has this long to close.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A listener's TLS, and the metric that counts its handshakes by `outcome`: `ok`, `failed`, `plain`.
+/// A listener's TLS, and the metric that counts its handshakes by `outcome`: `ok`, `failed`, `plain`,
+/// `timeout`.
 #[derive(Debug, Clone)]
 pub struct Tls {
     /// What handshakes begin with.
@@ -52,31 +54,78 @@ pub struct Peer {
 pub struct Accepted {
     io: MaybeTls,
     peer: Peer,
+    /// Given back with the connection.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug)]
+enum Failure {
+    /// It closed before it said anything.
+    Gone,
+    /// Nothing encrypted came.
+    Plain,
+    TimedOut,
+    Failed(io::Error),
+}
+
+impl Failure {
+    /// The label of the metric; who left at once is nobody.
+    fn outcome(&self) -> Option<&'static str> {
+        match self {
+            Self::Gone => None,
+            Self::Plain => Some("plain"),
+            Self::TimedOut => Some("timeout"),
+            Self::Failed(_) => Some("failed"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Gone => Self::from(io::ErrorKind::ConnectionAborted),
+            Failure::Plain => Self::new(io::ErrorKind::InvalidData, "it does not speak TLS"),
+            Failure::TimedOut => Self::new(io::ErrorKind::TimedOut, "it did not finish its handshake"),
+            Failure::Failed(error) => error,
+        }
+    }
 }
 
 impl Accepted {
-    /// Does the handshake, if there is one; the caller bounds its time.
+    /// Does the handshake, if there is one. An error says why it came to nothing, also for want of time; it is
+    /// `ConnectionAborted` where nothing came at all, as from a probe of the port.
     pub async fn begin(socket: TcpStream, addr: SocketAddr, tls: Option<Tls>) -> io::Result<Self> {
-        let Some(tls) = tls else { return Ok(Self::plain(socket, addr)) };
+        let Some(Tls { config, metric }) = tls else { return Ok(Self::plain(socket, addr)) };
         without_delay(&socket);
-        let count = |outcome| counter!(tls.metric, "outcome" => outcome).increment(1);
-        if speaks_http(&socket).await? {
-            count("plain");
-            turned_away(socket).await;
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak TLS"));
+        let shaken = timeout(HANDSHAKE_TIMEOUT, shake_hands(socket, config)).await;
+        let shaken = shaken.unwrap_or(Err(Failure::TimedOut));
+        let outcome = shaken.as_ref().map_or_else(Failure::outcome, |_| Some("ok"));
+        if let Some(outcome) = outcome {
+            counter!(metric, "outcome" => outcome).increment(1);
         }
-        let stream = TlsAcceptor::from(tls.config).accept(socket).await;
-        count(if stream.is_ok() { "ok" } else { "failed" });
-        let stream = stream?;
+        let stream = shaken?;
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let names = shown.map(|certificate| Arc::from(names(certificate)));
-        Ok(Self { io: Either::Right(Box::new(stream.into())), peer: Peer { addr, names } })
+        Ok(Self { io: Either::Right(Box::new(stream.into())), peer: Peer { addr, names }, _place: None })
     }
 
     /// Without a handshake.
     pub(super) fn plain(socket: TcpStream, addr: SocketAddr) -> Self {
         without_delay(&socket);
-        Self { io: Either::Left(socket), peer: Peer { addr, names: None } }
+        Self { io: Either::Left(socket), peer: Peer { addr, names: None }, _place: None }
+    }
+
+    /// The same, and `place` is given back when it ends.
+    #[must_use]
+    pub(super) fn holding(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
     }
 
     /// Who is at the other end.
@@ -88,6 +137,20 @@ impl Accepted {
 fn without_delay(socket: &TcpStream) {
     // Small answers should not wait for the peer's acknowledgement; without it they are only slower.
     let _ = socket.set_nodelay(true);
+}
+
+async fn shake_hands(
+    socket: TcpStream,
+    config: Arc<ServerConfig>,
+) -> Result<server::TlsStream<TcpStream>, Failure> {
+    if socket.peek(&mut [0]).await? == 0 {
+        return Err(Failure::Gone);
+    }
+    if speaks_http(&socket).await? {
+        turned_away(socket).await;
+        return Err(Failure::Plain);
+    }
+    Ok(TlsAcceptor::from(config).accept(socket).await?)
 }
 
 /// Whether HTTP comes in place of a TLS handshake, which begins with 22. To be asked before rustls looks, which would

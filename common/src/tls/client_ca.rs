@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use metrics::counter;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -52,11 +53,13 @@ impl ClientCa {
             let verifier = verifier(path)?;
             *self.0.verifier.write().unwrap_or_else(PoisonError::into_inner) = verifier;
             if !std::mem::take(&mut is_first) {
+                count("ok");
                 info!(?path, "The authority of callers' certificates was read anew.");
             }
             Ok(())
         };
         follow_together(std::slice::from_ref(path), read, |error: String| {
+            count("failed");
             let text =
                 "The authority of callers' certificates stays as it is: what is there now cannot be used.";
             warn!(error, "{text}");
@@ -67,6 +70,10 @@ impl ClientCa {
     fn now(&self) -> Arc<dyn ClientCertVerifier> {
         Arc::clone(&self.0.verifier.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn count(outcome: &'static str) {
+    counter!("push_manager_client_ca_reads_total", "outcome" => outcome).increment(1);
 }
 
 fn verifier(file: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {

@@ -4,11 +4,13 @@ use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 /// The DNS names, in small letters, and then the URIs of a certificate's subject alternative name. Its subject is left
-/// out: a common name is free text. A certificate that cannot be read has none.
+/// out: a common name is free text; and so is what stands for a URI without being one, which could pass for a DNS name that
+/// the authority never looked at. A certificate that cannot be read has none.
 pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
     let dns = certificate.valid_dns_names().map(str::to_ascii_lowercase);
-    dns.chain(certificate.valid_uri_names().map(str::to_owned)).collect()
+    let uris = certificate.valid_uri_names().filter(|uri| uri.contains("://"));
+    dns.chain(uris.map(str::to_owned)).collect()
 }
 
 #[cfg(test)]
@@ -22,6 +24,7 @@ mod tests {
         let mut params = CertificateParams::new(vec!["Checkout.Shop".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "admin");
         params.subject_alt_names.push(SanType::URI("spiffe://shop/ns/a".try_into().unwrap()));
+        params.subject_alt_names.push(SanType::URI("admin.shop".try_into().unwrap()));
         params.subject_alt_names.push(SanType::Rfc822Name("a@shop".try_into().unwrap()));
         params.subject_alt_names.push(SanType::IpAddress([10, 0, 0, 1].into()));
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();

@@ -96,8 +96,8 @@ fn certificate(text: &str) -> Result<String, String> {
     }
     // Not with an asterisk: who has a certificate for many names is not one caller.
     match DnsName::try_from(text) {
-        Ok(name) => Ok(name.as_ref().to_ascii_lowercase()),
-        Err(_) => Err("must be one DNS name or URI that the caller's certificate has".to_owned()),
+        Ok(name) => Ok(name.as_ref().trim_end_matches('.').to_ascii_lowercase()),
+        Err(_) => Err("must be one DNS name, or URI with ://, that the caller's certificate has".to_owned()),
     }
 }
 
@@ -109,6 +109,7 @@ mod tests {
     fn a_certificate_is_known_by_one_dns_name_or_uri() {
         let read = |text: &str| Proof::parse(Way::Mtls, text).map(|proof| proof.text());
         assert_eq!(read("Checkout.Shop.internal").unwrap(), "checkout.shop.internal");
+        assert_eq!(read("shop.internal.").unwrap(), "shop.internal");
         assert_eq!(read("spiffe://shop/ns/Web/sa/checkout").unwrap(), "spiffe://shop/ns/Web/sa/checkout");
         let long = format!("spiffe://{}", "a".repeat(MAX_NAME));
         for bad in ["", "*.shop", "a b", "a,b", "://x", "spiffe://", "spiffe://ü", "a..b", "CN=a", &long] {

@@ -75,7 +75,12 @@ pub(super) struct ManagerArguments {
 impl ManagerArguments {
     /// A client of this manager, with the caller's key and certificate.
     pub(super) fn client(&self) -> anyhow::Result<PushClient> {
-        let client = match self.tls.read(&[&self.manager])? {
+        self.client_with(self.tls.read(&[&self.manager])?)
+    }
+
+    /// The same, with what was read of the TLS arguments.
+    pub(super) fn client_with(&self, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<PushClient> {
+        let client = match tls {
             Some(tls) => PushClient::with_tls(&self.manager, tls),
             None => PushClient::new(&self.manager),
         };
@@ -120,7 +125,7 @@ pub(super) struct TlsArguments {
     /// File with the certificates (PEM) that an https:// manager's is checked against; this machine's if left out.
     #[arg(long, value_name = "FILE", global = true)]
     ca_file: Option<PathBuf>,
-    /// File with the certificate (PEM) to show to a manager that asks for one; needs --private-key-file.
+    /// File with the certificate (PEM) to show to a manager that asks for one, of the authority that it knows; needs --private-key-file.
     #[arg(long, value_name = "FILE", global = true)]
     cert_file: Option<PathBuf>,
     /// File with the private key (PEM) of --cert-file.

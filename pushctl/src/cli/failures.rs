@@ -52,7 +52,8 @@ fn not_reached(manager: &str, status: &Status) -> anyhow::Error {
         let error = anyhow::anyhow!("nothing listens at {manager}: is a push-manager running there?");
         return with_tip(error, format!("{TRY_A_FLEET}; {WHICH_MANAGER}"));
     }
-    if innermost.downcast_ref::<io::Error>().is_some_and(is_of_tls) {
+    // A manager that refuses what it was shown says so when the connection is there: h2 then has the alert as text alone.
+    if innermost.downcast_ref::<io::Error>().is_some_and(is_of_tls) || reason.contains("fatal alert") {
         return with_tip(anyhow::anyhow!("no TLS connection to {manager}: {reason}"), WHICH_CERTIFICATE);
     }
     // A connection that came about and was broken off is tonic's UNKNOWN.

@@ -61,10 +61,11 @@ pub(super) async fn run(arguments: BenchArguments) -> anyhow::Result<()> {
             Misuse("--json and --csv both go to standard output; give --csv a file".to_owned()).into()
         );
     }
-    let client = manager.client()?;
     let token = TokenSource::new(token_file).read()?;
     let tls_at: Vec<&str> = scrape.iter().chain([&manager.manager]).map(String::as_str).collect();
-    let servers = Servers::new(&scrape, manager.tls.read(&tls_at)?)?;
+    let tls = manager.tls.read(&tls_at)?;
+    let client = manager.client_with(tls.clone())?;
+    let servers = Servers::new(&scrape, tls)?;
     let addresses: Vec<String> = servers.addresses().map(str::to_owned).collect();
     descriptors::raise_for(plan.sockets())?;
     let sheet = csv.as_deref().map(Sheet::open).transpose()?;

@@ -12,7 +12,10 @@ use pushctl::{address::Address, figures::Sample};
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use super::super::output::{Misuse, with_tip};
+use super::super::{
+    failures::{WHICH_CERTIFICATE, is_of_tls},
+    output::{Misuse, with_tip},
+};
 
 /// A process under full load still answers within this.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -117,6 +120,10 @@ async fn get(at: &Address, tls: Option<&Arc<ClientConfig>>) -> anyhow::Result<St
     let address = at.as_str();
     let which = "what is wanted are HTTP ports: a push-manager's is 9001, a connect-node's 8002 by default";
     let socket = at.connect(tls, b"http/1.1").await.map_err(|error| {
+        if is_of_tls(&error) {
+            let error = anyhow!("--scrape {address}: no TLS connection ({error})");
+            return with_tip(error, WHICH_CERTIFICATE);
+        }
         let error = if error.kind() == io::ErrorKind::ConnectionRefused {
             anyhow!("--scrape {address}: nothing listens there")
         } else {

@@ -161,6 +161,10 @@ impl Manager {
         if let Some(inside) = inside.filter(|_| error.is_canceled()) {
             return self.no_http(inside);
         }
+        let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+        if let Some(error) = source.filter(|error| is_of_tls(error)) {
+            return with_tip(anyhow!("no TLS connection to {address}: {error}"), WHICH_CERTIFICATE);
+        }
         let is_network = std::error::Error::source(error).is_some_and(|source| source.is::<io::Error>());
         if is_network || error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
             return anyhow!("{address} broke the connection off ({error})");
