@@ -89,7 +89,7 @@ async fn serve_connection(
         Ok(accepted) => accepted,
         Err(error) => return debug!(%error, "An HTTP connection did not come about."),
     };
-    let peer = accepted.peer().clone();
+    let peer = accepted.info().clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());
         router.clone().call(request.map(Body::new))

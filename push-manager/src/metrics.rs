@@ -149,37 +149,29 @@ pub(crate) fn describe_tls() {
         TLS_HANDSHAKES,
         "TLS handshakes of callers, by outcome: ok, failed, plain (nothing encrypted came), timeout."
     );
-    describe_counter!(
-        "push_manager_tls_certificate_reads_total",
-        "Times another certificate was there, by outcome: ok, or failed and left as it was."
-    );
     for outcome in ["ok", "failed", "plain", "timeout"] {
         counter!(TLS_HANDSHAKES, "outcome" => outcome).increment(0);
     }
-    for outcome in ["ok", "failed"] {
-        counter!("push_manager_tls_certificate_reads_total", "outcome" => outcome).increment(0);
-    }
+    describe_reads("push_manager_tls_certificate_reads_total", "Times another certificate was there");
 }
 
 /// The series of a manager that asks callers for certificates, at 0.
 pub(crate) fn describe_client_ca() {
-    describe_counter!(
+    describe_reads(
         "push_manager_client_ca_reads_total",
-        "Times the authority of callers' certificates was read anew, by outcome: ok, or failed and left as it was."
+        "Times the authority of callers' certificates was read anew",
     );
-    for outcome in ["ok", "failed"] {
-        counter!("push_manager_client_ca_reads_total", "outcome" => outcome).increment(0);
-    }
 }
 
 /// The series of a manager whose callers prove who they are, at 0.
 pub(crate) fn describe_api_keys() {
-    describe_counter!(
-        "push_manager_api_keys_reads_total",
-        "Times the file of callers was read anew, by outcome: ok, or failed and left as it was."
-    );
+    describe_reads("push_manager_api_keys_reads_total", "Times the file of callers was read anew");
+}
+
+fn describe_reads(name: &'static str, what: &str) {
+    describe_counter!(name, format!("{what}, by outcome: ok, or failed and left as it was."));
     for outcome in ["ok", "failed"] {
-        counter!("push_manager_api_keys_reads_total", "outcome" => outcome).increment(0);
+        counter!(name, "outcome" => outcome).increment(0);
     }
 }
 

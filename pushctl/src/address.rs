@@ -4,12 +4,15 @@ use std::{io, sync::Arc};
 
 use http::uri::Authority;
 use hyper_util::client::legacy::connect::HttpConnector;
-use pushcast_common::tls::MaybeTls;
+use pushcast_common::tls::{MaybeTls, client::spoken_to};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::either::Either;
 use tower_service::Service as _;
+
+/// HTTP/2, as TLS calls it.
+pub const H2: &[u8] = b"h2";
 
 /// `http://host:port`, `https://host:port`, or `host:port`, which is the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +73,10 @@ impl Address {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let mut config = ClientConfig::clone(tls);
         config.alpn_protocols = vec![protocol.to_vec()];
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
+        if protocol == H2 {
+            spoken_to(&mut stream).await?;
+        }
         Ok(Either::Right(Box::new(stream.into())))
     }
 }

@@ -25,7 +25,7 @@ use tonic::{
 use tower_service::Service;
 
 use crate::{
-    address::Address,
+    address::{Address, H2},
     api_key::{ApiKey, Bearer},
     pipeline::{PushResults, PushSender},
 };
@@ -281,7 +281,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let Self { address, tls } = self.clone();
-        Box::pin(async move { address.connect(tls.as_ref(), b"h2").await.map(TokioIo::new) })
+        Box::pin(async move { address.connect(tls.as_ref(), H2).await.map(TokioIo::new) })
     }
 }
 

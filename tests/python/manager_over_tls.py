@@ -14,16 +14,7 @@ import urllib.request
 import grpc
 
 from roundtrip import generate
-
-
-def refused(call, code):
-    """The call is refused with this code."""
-    try:
-        call()
-    except grpc.RpcError as error:
-        assert error.code() == code, error
-    else:
-        sys.exit(f"accepted instead of {code}")
+from with_key import refused
 
 
 def channel(given, with_certificate):

@@ -22,8 +22,9 @@ use crate::{
 /// A fleet stands within this time, however busy the machine is: twice the node's own `--link-wait`.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The allowance for clocks, and a moment for what is on its way.
-const COMPLETE_FOR: Duration = Duration::from_millis(5_500);
+/// The allowance for clocks (5 s), and twice the second in which a manager with nothing to send says what time it is: what a
+/// node vouches for is as old as the last it heard.
+const COMPLETE_FOR: Duration = Duration::from_secs(7);
 
 /// Flags with their values.
 pub type Flags<'a> = &'a [(&'a str, &'a str)];

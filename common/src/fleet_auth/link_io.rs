@@ -15,18 +15,14 @@ use std::{
 
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::either::Either;
-use tonic::transport::server::Connected;
 
 use super::refused::explained;
-use crate::tls::MaybeTls;
-
-/// Room for the SETTINGS that an HTTP/2 server begins with.
-const FIRST: usize = 1024;
+use crate::tls::{Connection, client::spoken_to};
 
 /// How many bytes a connection has read so far; clones count the same.
 #[derive(Debug, Clone, Default)]
@@ -41,17 +37,11 @@ impl BytesRead {
 }
 
 /// One end of a link.
-#[derive(Debug)]
-pub struct LinkIo {
-    io: MaybeTls<Counted>,
-    /// What came before it was asked for, and how much of it was taken.
-    first: (Vec<u8>, usize),
-    read: BytesRead,
-}
+pub type LinkIo = Connection<Counted, BytesRead>;
 
 impl LinkIo {
     pub(super) fn plain(socket: TcpStream, read: BytesRead) -> Self {
-        Self { io: Either::Left(Counted { socket, read: read.clone() }), first: Default::default(), read }
+        Self::new(Either::Left(Counted { socket, read: read.clone() }), read)
     }
 
     pub(super) async fn connect(
@@ -62,82 +52,21 @@ impl LinkIo {
     ) -> io::Result<Self> {
         let counted = Counted { socket, read: read.clone() };
         let mut stream = TlsConnector::from(config).connect(peer, counted).await.map_err(explained)?;
-        // A TLS 1.3 client is done before the server has looked at its proof. An HTTP/2 server speaks first, so what it
-        // says is that it accepted; otherwise its reason comes, which a request would only run into by chance.
-        let mut first = vec![0; FIRST];
-        let came = stream.read(&mut first).await.map_err(explained)?;
-        if came == 0 {
-            return Err(explained(io::ErrorKind::UnexpectedEof.into()));
-        }
-        first.truncate(came);
-        Ok(Self { io: Either::Right(Box::new(stream.into())), first: (first, 0), read })
+        spoken_to(&mut stream).await.map_err(explained)?;
+        Ok(Self::new(Either::Right(Box::new(stream.into())), read))
     }
 
     pub(super) async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
         let read = BytesRead::default();
         let counted = Counted { socket, read: read.clone() };
         let stream = TlsAcceptor::from(config).accept(counted).await.map_err(explained)?;
-        Ok(Self { io: Either::Right(Box::new(stream.into())), first: Default::default(), read })
-    }
-}
-
-impl Connected for LinkIo {
-    type ConnectInfo = BytesRead;
-
-    fn connect_info(&self) -> BytesRead {
-        self.read.clone()
-    }
-}
-
-impl AsyncRead for LinkIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let (first, taken) = &mut self.first;
-        if !first.is_empty() {
-            let some = buffer.remaining().min(first.len() - *taken);
-            buffer.put_slice(&first[*taken..*taken + some]);
-            *taken += some;
-            if *taken == first.len() {
-                self.first = Default::default();
-            }
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for LinkIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        Ok(Self::new(Either::Right(Box::new(stream.into())), read))
     }
 }
 
 /// A socket that counts what it reads; beneath TLS, where a record of 16 KiB may take its time as well.
 #[derive(Debug)]
-struct Counted {
+pub struct Counted {
     socket: TcpStream,
     read: BytesRead,
 }

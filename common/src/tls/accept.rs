@@ -1,33 +1,20 @@
 //! A connection to one of our listeners, from its first byte on, and who is at its other end.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use metrics::counter;
 use rustls::ServerConfig;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::TcpStream,
-    sync::OwnedSemaphorePermit,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server};
 use tokio_util::either::Either;
-use tonic::transport::server::Connected;
 
-use super::{MaybeTls, handshakes::HANDSHAKE_TIMEOUT, names::names};
+use super::{Connection, handshakes::HANDSHAKE_TIMEOUT, names::names};
 
 /// What somebody gets who speaks HTTP where TLS is spoken. Not encrypted, or nobody could read it.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
     Content-Length: 51\r\n\r\nThis port speaks TLS: use wss:// or https:// here.\n";
 
-/// A client that was told that it is wrong has this long to close.
+/// Whoever was told what is wrong has this long to read it and close.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A listener's TLS, and the metric that counts its handshakes by `outcome`: `ok`, `failed`, `plain`,
@@ -50,13 +37,7 @@ pub struct Peer {
 }
 
 /// One connection that was accepted.
-#[derive(Debug)]
-pub struct Accepted {
-    io: MaybeTls,
-    peer: Peer,
-    /// Given back with the connection.
-    _place: Option<OwnedSemaphorePermit>,
-}
+pub type Accepted = Connection<TcpStream, Peer>;
 
 /// Why a handshake came to nothing.
 #[derive(Debug)]
@@ -113,24 +94,13 @@ impl Accepted {
         let stream = shaken?;
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let names = shown.map(|certificate| Arc::from(names(certificate)));
-        Ok(Self { io: Either::Right(Box::new(stream.into())), peer: Peer { addr, names }, _place: None })
+        Ok(Self::new(Either::Right(Box::new(stream.into())), Peer { addr, names }))
     }
 
     /// Without a handshake.
     pub(super) fn plain(socket: TcpStream, addr: SocketAddr) -> Self {
         without_delay(&socket);
-        Self { io: Either::Left(socket), peer: Peer { addr, names: None }, _place: None }
-    }
-
-    /// The same, and `place` is given back when it ends.
-    #[must_use]
-    pub(super) fn holding(self, place: OwnedSemaphorePermit) -> Self {
-        Self { _place: Some(place), ..self }
-    }
-
-    /// Who is at the other end.
-    pub fn peer(&self) -> &Peer {
-        &self.peer
+        Self::new(Either::Left(socket), Peer { addr, names: None })
     }
 }
 
@@ -150,7 +120,13 @@ async fn shake_hands(
         turned_away(socket).await;
         return Err(Failure::Plain);
     }
-    Ok(TlsAcceptor::from(config).accept(socket).await?)
+    match TlsAcceptor::from(config).accept(socket).into_fallible().await {
+        Ok(stream) => Ok(stream),
+        Err((error, mut socket)) => {
+            last_words(&mut socket).await;
+            Err(Failure::Failed(error))
+        }
+    }
 }
 
 /// Whether HTTP comes in place of a TLS handshake, which begins with 22. To be asked before rustls looks, which would
@@ -162,58 +138,20 @@ pub async fn speaks_http(socket: &TcpStream) -> io::Result<bool> {
 
 /// Tells somebody who speaks HTTP that this is TLS, and gives it a moment to read that.
 pub async fn turned_away(mut socket: TcpStream) {
-    let told = async {
-        socket.write_all(NOT_TLS).await?;
+    if socket.write_all(NOT_TLS).await.is_ok() {
+        last_words(&mut socket).await;
+    }
+}
+
+/// Lets the other side read what was said to it, an alert of TLS for one, and close.
+async fn last_words(socket: &mut TcpStream) {
+    let read_away = async {
         socket.shutdown().await?;
-        // What it still sends is read away: bytes that nobody read would make the kernel cut off our answer.
-        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+        // Bytes that nobody read would make the kernel cut off what was said.
+        tokio::io::copy(socket, &mut tokio::io::sink()).await
     };
-    // Whoever does not take the answer goes without.
-    let _told = timeout(LAST_WORDS, told).await;
-}
-
-impl Connected for Accepted {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Accepted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Accepted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
+    // Whoever does not take it goes without.
+    let _taken = timeout(LAST_WORDS, read_away).await;
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! What our own clients check servers' certificates against, and what they show of themselves.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use rustls::{ClientConfig, RootCertStore, client::ResolvesClientCert, crypto::ring, sign::SingleCertAndKey};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite};
+use tokio_rustls::client::TlsStream;
 
 use super::identity::{Identity, authorities};
 
@@ -21,6 +24,16 @@ pub fn trusting(ca_file: Option<&Path>, own: Option<Identity>) -> Result<ClientC
         }
         None => config.with_no_client_auth(),
     })
+}
+
+/// Waits until the server has said something, which then is still to be read. A TLS 1.3 client is done before the server
+/// has looked at what it showed; an HTTP/2 server speaks first, so what it says is that it accepted. Otherwise its reason
+/// comes, which a request would only run into by chance.
+pub async fn spoken_to<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut TlsStream<S>) -> io::Result<()> {
+    match stream.fill_buf().await? {
+        [] => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
 }
 
 fn of_this_machine() -> Result<RootCertStore, String> {

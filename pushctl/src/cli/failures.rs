@@ -52,8 +52,7 @@ fn not_reached(manager: &str, status: &Status) -> anyhow::Error {
         let error = anyhow::anyhow!("nothing listens at {manager}: is a push-manager running there?");
         return with_tip(error, format!("{TRY_A_FLEET}; {WHICH_MANAGER}"));
     }
-    // A manager that refuses what it was shown says so when the connection is there: h2 then has the alert as text alone.
-    if innermost.downcast_ref::<io::Error>().is_some_and(is_of_tls) || reason.contains("fatal alert") {
+    if innermost.downcast_ref::<io::Error>().is_some_and(is_of_tls) {
         return with_tip(anyhow::anyhow!("no TLS connection to {manager}: {reason}"), WHICH_CERTIFICATE);
     }
     // A connection that came about and was broken off is tonic's UNKNOWN.

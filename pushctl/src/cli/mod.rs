@@ -8,6 +8,7 @@ mod examples;
 mod failures;
 mod key;
 mod listen;
+mod manager_arguments;
 mod nodes;
 mod numbers;
 mod outage;

@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 
 use super::{
     super::{
-        arguments::{FormatArgument, ManagerArguments, duration},
+        arguments::{FormatArgument, duration},
         examples,
+        manager_arguments::ManagerArguments,
     },
     marker,
 };
