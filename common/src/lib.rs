@@ -5,6 +5,8 @@
 //! there: the only module that knows etcd), and the small [`id`], [`clock`], [`followed_file`] (keys that change),
 //! [`tls`] (certificates that change), [`fleet_auth`] (what proves managers and nodes to each other), [`local_page`] and [`open_doors`].
 
+#[cfg(target_env = "musl")]
+mod allocator;
 pub mod clock;
 pub mod fleet_auth;
 pub mod followed_file;

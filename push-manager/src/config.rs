@@ -67,6 +67,9 @@ struct Args {
     /// How long the log keeps a message, as far as its size allows
     #[arg(long, value_name = "TIME", default_value = "120s")]
     log_age: String,
+    /// How long pushes are still taken after SIGTERM, while /readyz and gRPC health already say not ready
+    #[arg(long, value_name = "TIME", default_value = "0s")]
+    drain_delay: String,
     /// Lets "none" stand at an address that other machines reach, or behind a proxy
     #[arg(long)]
     insecure: bool,
@@ -93,6 +96,8 @@ pub struct Config {
     pub log_bytes: u64,
     /// Bound of the log in time.
     pub log_age: Duration,
+    /// How long pushes are still taken after being asked to stop.
+    pub drain_delay: Duration,
     /// Those who may call; none: everybody may.
     pub api_keys: Option<ApiKeys>,
     /// What both listeners show; none: they speak plain.
@@ -118,6 +123,7 @@ impl Default for Config {
             max_content: 64 << 10,
             log_bytes: 128 << 20,
             log_age: Duration::from_secs(120),
+            drain_delay: Duration::ZERO,
             api_keys: None,
             tls: None,
             client_ca: None,
@@ -152,6 +158,9 @@ impl Config {
         let log_bytes = problems.size_within("--log-bytes", &args.log_bytes, (4 << 20)..=(1 << 40));
         let ages = Duration::from_secs(1)..=DAY;
         let log_age = problems.duration_within("--log-age", &args.log_age, ages);
+        // Longer than any load balancer needs: more is a slip, for which every rollout would wait.
+        let delays = Duration::ZERO..=Duration::from_secs(600);
+        let drain_delay = problems.duration_within("--drain-delay", &args.drain_delay, delays);
         problems.check()?;
         let is_open = |how: &Option<String>| how.as_deref() == Some(OPEN);
         let doors = [("--api-auth", &args.api.api_auth), ("--fleet-auth", &args.fleet.fleet_auth)];
@@ -168,6 +177,7 @@ impl Config {
             max_content: usize::try_from(max_content).unwrap_or(MAX_CONTENT as usize),
             log_bytes,
             log_age,
+            drain_delay,
             api_keys: api.keys,
             tls: api.tls,
             client_ca: api.client_ca,

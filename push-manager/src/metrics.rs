@@ -210,6 +210,11 @@ fn describe() {
         "push_manager_link_failures_total",
         "Links that broke, were refused or could not be made."
     );
+    describe_counter!(
+        "push_manager_fleet_refused_total",
+        "Connections to nodes at which one side did not prove to be of this fleet, or broke off before it could."
+    );
+    counter!("push_manager_fleet_refused_total").increment(0);
     describe_gauge!("push_manager_log_bytes", Unit::Bytes, "What the log takes, index included.");
     describe_gauge!("push_manager_log_age_seconds", Unit::Seconds, "Age of the oldest message in the log.");
     describe_gauge!("push_manager_log_head", "Newest seq accepted.");

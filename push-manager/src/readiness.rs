@@ -8,6 +8,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
+use http::{HeaderValue, header::CONNECTION};
 use pushcast_common::telemetry;
 use serde_json::json;
 
@@ -19,7 +20,7 @@ pub(crate) fn router(hub: Arc<Hub>, grpc_addr: SocketAddr, http_addr: SocketAddr
         let (ready, state) = match asked.gate() {
             Gate::Starting => (false, "starting"),
             Gate::Open => (true, "ready"),
-            Gate::Draining => (false, "draining"),
+            Gate::Leaving | Gate::Draining => (false, "draining"),
         };
         let body = json!({
             "ready": ready,
@@ -40,4 +41,14 @@ async fn refresh(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> R
         hub.refresh_gauges();
     }
     next.run(request).await
+}
+
+/// Connections that are kept open are ended with their next answer once the manager is about to stop: those who push
+/// meanwhile connect elsewhere next.
+pub(crate) async fn end_connections(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if matches!(hub.gate(), Gate::Leaving | Gate::Draining) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

@@ -16,7 +16,8 @@ from services import Loop, Network, Service
 
 # Twice what the slowest start may take: a node waits 15 s for its managers.
 READY_WITHIN = 30.0
-ROLLED_WITHIN = 75.0
+# Five pods one after the other, each of which waits for others, for itself and for its clients; doubled.
+ROLLED_WITHIN = 150.0
 
 
 class Cluster:

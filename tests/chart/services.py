@@ -7,7 +7,7 @@ import socket
 import threading
 
 # kube-proxy hears of a pod's end a moment after the pod does, so some connections still go there.
-LAG = 0.3
+LAG = 1.0
 
 
 class Network:

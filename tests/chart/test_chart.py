@@ -175,6 +175,11 @@ class Rendered(unittest.TestCase):
             grace = node["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
             # What the node takes beyond the spread (connect-node/src/drain.rs, run.rs), and the margin.
             self.assertEqual(grace, seconds + 16 + 15)
+        for delay, seconds in (("0s", 0), ("5s", 5), ("10m", 600)):
+            documents = render(TRYING_OUT, "--set", f"pushManager.drainDelay={delay}")
+            (manager,) = of_kind(documents, "Deployment", "push-manager")
+            # What it takes at most beyond the delay is 15 s (push-manager/src/run/stop.rs), and as much again.
+            self.assertEqual(manager["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], seconds + 30)
 
     def test_every_flag_and_variable_is_one_that_the_program_has(self):
         for documents in self.each():
@@ -329,6 +334,7 @@ class Refused(unittest.TestCase):
             ("connectNode.service.type=Loadbalancer", "connectNode.service.type must be one of"),
             ("connectNode.publicUrl=push.example.com", "connectNode.publicUrl: Does not match pattern"),
             ("connectNode.trustedProxies={proxy}", "connectNode.trustedProxies.0: Does not match pattern"),
+            ("pushManager.drainDelay=11m", "pushManager.drainDelay: Does not match pattern"),
             ("pushManager.logAge=forever", "pushManager.logAge: Does not match pattern"),
             ("pushManager.extraArgs={insecure}", "pushManager.extraArgs.0: Does not match pattern"),
             ("auth.clients.mode=token", "auth.clients.mode must be one of"),

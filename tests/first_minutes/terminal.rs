@@ -241,7 +241,12 @@ async fn an_interrupted_listener_says_goodbye() {
         assert_eq!(run(kill, WITHIN).await.code, Some(0));
         assert_eq!(listener.exit(WITHIN).await.code(), Some(0));
     }
-    let metrics = scrape(&dev.http).await;
+    // Whoever leaves does not wait for long until its node has noticed.
+    let metrics = eventually("both have left", WITHIN, async || {
+        let metrics = scrape(&dev.http).await;
+        check(metrics.sum("connect_node_closed_total", &[]) >= 2.0, || metrics.text.clone()).map(|()| metrics)
+    })
+    .await;
     // 1005: a close frame without a code, which is how clients leave; 1006 would be a broken connection.
     assert_eq!(metrics.sum("connect_node_closed_total", &[("code", "1006")]), 0.0, "{}", metrics.text);
     assert_eq!(metrics.sum("connect_node_closed_total", &[]), 2.0, "{}", metrics.text);
@@ -254,13 +259,14 @@ async fn an_outage_is_told_once_and_then_that_it_is_over() {
     connected(&listener).await;
     dev.process.kill();
     dev.process.exit(WITHIN).await;
-    eventually("it still tries", WITHIN, async || {
+    // Several tries of growing length (20 s at most) go by.
+    eventually("it still tries", WITHIN * 2, async || {
         check(listener.log().contains("still trying ("), || listener.log())
     })
     .await;
     assert_eq!(listener.log().matches("nothing listens there").count(), 1, "{}", listener.log());
     let again = dev.start_again().await;
-    eventually("it is connected again", WITHIN, async || {
+    eventually("it is connected again", WITHIN * 2, async || {
         check(listener.log().contains("connected to n1 as u1 again after "), || listener.log())
     })
     .await;

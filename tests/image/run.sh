@@ -20,4 +20,4 @@ export CONTAINERS_STORAGE_CONF=$PWD/$own/storage.conf BUILDAH_ISOLATION=chroot
 
 isolated=(unshare --mount --net --pid --fork --kill-child --mount-proc)
 [ "$(id -u)" = 0 ] || isolated=(buildah unshare -- "${isolated[@]}")
-exec timeout --signal=KILL 300 "${isolated[@]}" .venv/bin/python -m unittest discover -s tests/image
+exec timeout --signal=KILL 900 "${isolated[@]}" .venv/bin/python -m unittest discover -s tests/image

@@ -1,7 +1,8 @@
 """Many clients over TLS: `over_tls.py URL CA_FILE CLIENTS`. They enter room r1 and read pushes until one that says
 "end"; meanwhile others connect, look at the certificate and leave, for as long as that takes. Prints "connected" once
-all are in, and at the end {"received": [[texts of each client]], "serials": [those seen, in order], "strangers": what a
-client without CA_FILE is told}."""
+all are in, "serial N" when one of those who look is shown another certificate than the one before, and at the end
+{"received": [[texts of each client]], "serials": [those seen, in order], "strangers": what a client without CA_FILE is
+told}."""
 
 import asyncio
 import json
@@ -39,6 +40,7 @@ async def look(serials):
     serial = socket.transport.get_extra_info("peercert")["serialNumber"]
     if serials[-1:] != [serial]:
         serials.append(serial)
+        print(f"serial {serial}", flush=True)
     await socket.close()
 
 

@@ -44,7 +44,7 @@ impl Authority {
     }
 
     /// Writes `cert.pem`, with the authority's own behind it, and `key.pem`: a server at these names and addresses, which
-    /// whoever looks tells from others by its serial number. What was there is replaced.
+    /// whoever looks tells from others by its serial number, and by when it ends (see [`ends`]). What was there is replaced.
     ///
     /// # Panics
     /// If it cannot be made.
@@ -52,6 +52,7 @@ impl Authority {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("the names are good");
         params.serial_number = Some(SerialNumber::from(serial));
+        params.not_after = date_time_ymd(last_year(serial), 1, 1);
         let key = KeyPair::generate().expect("keys can be made");
         let cert = params.signed_by(&key, &self.issuer).expect("it is complete");
         let files = Files { cert: self.path("cert.pem"), key: self.path("key.pem") };
@@ -81,6 +82,18 @@ impl Authority {
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).expect("it is ours");
     }
+}
+
+/// When a certificate of this serial number ends, in seconds since 1970.
+///
+/// # Panics
+/// If it is larger than a year.
+pub fn ends(serial: u64) -> i64 {
+    date_time_ymd(last_year(serial), 1, 1).unix_timestamp()
+}
+
+fn last_year(serial: u64) -> i32 {
+    2100 + i32::try_from(serial).expect("serial numbers are counted from 1")
 }
 
 /// A certificate and its key.

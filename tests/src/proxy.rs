@@ -252,7 +252,8 @@ mod tests {
         proxy.throttle(40_000);
         assert!(round_trip(&mut socket, 40_000).await >= Duration::from_millis(900));
         proxy.heal();
-        assert!(round_trip(&mut socket, 2_000_000).await < Duration::from_secs(2));
+        // At the rate of before it would be 50 s, so a busy machine may take some.
+        assert!(round_trip(&mut socket, 2_000_000).await < Duration::from_secs(20));
     }
 
     #[tokio::test]

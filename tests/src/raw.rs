@@ -14,8 +14,8 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest as _, protocol::WebSocketConfig},
 };
 
-/// Longer than anything a node waits for before it answers (5 s for a first frame), doubled.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than anything a node waits for before it answers or hangs up (5 s for a first frame, 10 s for a request), doubled.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A WebSocket without manners.
 #[derive(Debug)]

@@ -30,6 +30,7 @@ async fn all_mistakes_are_reported_together() {
                 "soon",
                 "--colour",
                 "--log-bytes=x",
+                "--drain-delay=11m",
             ],
             &[
                 "--grpc-addr",
@@ -37,6 +38,7 @@ async fn all_mistakes_are_reported_together() {
                 "--log-age",
                 "--colour",
                 "--log-bytes",
+                "--drain-delay",
                 "--api-auth",
                 "--fleet-auth",
             ],
@@ -178,6 +180,7 @@ async fn help_shows_every_setting_with_its_variable_and_default() {
                 "--max-content",
                 "--log-bytes",
                 "--log-age",
+                "--drain-delay",
                 "--etcd-user",
                 "--etcd-password-file",
                 "--etcd-ca",

@@ -31,7 +31,7 @@ async fn record_gone(mut etcd: etcd_client::Client) -> Instant {
 async fn a_draining_node_delivers_until_its_last_socket_and_leaves_the_registry_last() {
     const SOCKETS: usize = 60;
     let _turn = turn().await;
-    let flags = [("--drain-spread", "4s")];
+    let flags = [("--drain-spread", "8s")];
     let mut fleet = Fleet::of(Plan { nodes: 2, node_flags: &flags, ..Plan::default() }).await;
     let client = fleet.pusher();
     let mut sockets = JoinSet::new();
@@ -47,7 +47,7 @@ async fn a_draining_node_delivers_until_its_last_socket_and_leaves_the_registry_
             }
         });
     }
-    let load = SteadyLoad::start(&client, "load", 500).await;
+    let load = SteadyLoad::start(&client, "load", 200).await;
     load.more(200).await;
 
     let start = Instant::now();
@@ -78,17 +78,18 @@ async fn a_draining_node_delivers_until_its_last_socket_and_leaves_the_registry_
     closes.sort();
     let (last, last_number) = *closes.last().unwrap();
     assert!(last_number > sent_before, "nothing was delivered during the drain");
-    assert!(last < Duration::from_secs(8), "the last close came after {last:?}");
-    // Random over 4 s: of 60, the first half is closed neither at once nor only at the end.
+    assert!(last < Duration::from_secs(16), "the last close came after {last:?}");
+    // Random over 8 s: of 60, the first half is closed neither at once nor only at the end.
     let (early, half) = (closes[SOCKETS / 10].0, closes[SOCKETS / 2].0);
-    assert!(half > Duration::from_secs(1) && half < Duration::from_secs(4), "half closed after {half:?}");
+    assert!(half > Duration::from_secs(2) && half < Duration::from_secs(8), "half closed after {half:?}");
     assert!(early < half, "closed all at once after {half:?}");
 
     let status = fleet.nodes[0].process.exit(WITHIN).await;
     assert_eq!(status.code(), Some(0), "{status}");
     assert_eq!(fleet.etcd.get("/pushcast/nodes/n1").await, None, "revoked, not left to the lease");
-    // A client may see its close a moment after the node has sent it; early would be seconds.
-    let gone = gone.await.unwrap().duration_since(start) + Duration::from_millis(300);
+    // A client that is behind its load, or a busy machine, sees its close up to seconds after the node has sent it; with the
+    // first closes it would be 8 s.
+    let gone = gone.await.unwrap().duration_since(start) + Duration::from_secs(3);
     assert!(gone > last, "the record went after {gone:?}, before the last socket after {last:?}");
     fleet.managers[0].knows(&["n2"], WITHIN).await;
     load.finish().await;

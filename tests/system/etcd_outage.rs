@@ -17,7 +17,10 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_is_away_for_thirty_seconds_and_pushes_go_on() {
-    let mut fleet = Fleet::of(Plan { managers: 1, nodes: 3, ..Plan::default() }).await;
+    // Afterwards the dead node's record lives for one more lease: longer than another one takes to register (pauses grow to
+    // 2 s), doubled, so that there are three at any time.
+    let flags = [("--etcd-lease", "6s")];
+    let mut fleet = Fleet::of(Plan { managers: 1, nodes: 3, node_flags: &flags, ..Plan::default() }).await;
     let client = fleet.pusher();
     let listener = Counting::start(fleet.nodes[0].listen("u1", &["load"]).await, |number| number == u64::MAX);
     let load = SteadyLoad::start(&client, "load", 100).await;

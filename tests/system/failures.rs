@@ -13,13 +13,20 @@ use pushctl::{
     push::{Push, PushClient},
     session::{Session, SessionEvent},
 };
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval},
+};
 
 use crate::load::{Counting, assert_consecutive, median_latency, turn};
 
 const WITHIN: Duration = Duration::from_secs(40);
-/// A node is waited for at most a second; doubled, for a machine that does other things as well.
-const ANSWERED: Duration = Duration::from_secs(2);
+/// A node is waited for at most a second, which a machine that stands still makes longer. Whoever waits for an answer of all
+/// waits until the deadline, 5 s.
+const ANSWERED: Duration = Duration::from_secs(4);
+
+/// So long a node is known that died or stands still: longer than what is looked at meanwhile takes on a busy machine.
+const KNOWN_FOR: [(&str, &str); 1] = [("--etcd-lease", "10s")];
 
 async fn timed(client: &PushClient, push: Push) -> (PushAnswer, Duration) {
     let start = Instant::now();
@@ -27,15 +34,16 @@ async fn timed(client: &PushClient, push: Push) -> (PushAnswer, Duration) {
     (answer, start.elapsed())
 }
 
-/// Times of the same code on the same machine: a wait for the bad node would be a second, a hundredfold.
+/// Times of the same code on the same machine, which may have more to do beside it the second time. A wait for the bad node
+/// would be a second.
 fn assert_unchanged(before: Duration, during: Duration) {
-    assert!(during < before * 4 + Duration::from_millis(20), "latency went from {before:?} to {during:?}");
+    assert!(during < before * 4 + Duration::from_millis(100), "latency went from {before:?} to {during:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_node_is_named_as_pending_until_it_is_forgotten() {
     let _turn = turn().await;
-    let fleet = Fleet::start().await;
+    let fleet = Fleet::of(Plan { node_flags: &KNOWN_FOR, ..Plan::default() }).await;
     let client = fleet.pusher();
     let mut healthy = fleet.nodes[0].listen("healthy", &["r"]).await;
     let _lost = fleet.nodes[2].listen("lost", &["r"]).await;
@@ -65,7 +73,7 @@ async fn a_killed_node_is_named_as_pending_until_it_is_forgotten() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_node_gets_what_it_missed_in_order_when_it_goes_on() {
     let _turn = turn().await;
-    let fleet = Fleet::start().await;
+    let fleet = Fleet::of(Plan { node_flags: &KNOWN_FOR, ..Plan::default() }).await;
     let client = fleet.pusher();
     let mut healthy = fleet.nodes[0].listen("healthy", &["probe"]).await;
     let frozen = Counting::start(fleet.nodes[2].listen("frozen", &["r"]).await, |number| number == 199);
@@ -122,7 +130,10 @@ async fn a_node_behind_a_slow_line_falls_behind_alone_and_catches_up() {
 
     fleet.nodes[2].proxy.as_ref().unwrap().throttle(64 << 10);
     let mut answers = JoinSet::new();
+    // On a schedule: calls that take long must not make it a rate that the line can carry.
+    let mut tick = interval(Duration::from_millis(5));
     for number in 0..MESSAGES {
+        tick.tick().await;
         // 1 KiB every 5 ms is three times what the line carries. Accepted in order: the first call of each
         // is only answered late.
         let content = format!("{number:01024}");
@@ -133,7 +144,6 @@ async fn a_node_behind_a_slow_line_falls_behind_alone_and_catches_up() {
             let client = client.clone();
             answers.spawn(async move { timed(&client, Push::to_room("nobody", "probe")).await });
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let during = median_latency(&client, "probe", &mut probe).await;
     assert_unchanged(before, during);

@@ -71,9 +71,15 @@ async fn do_not_link(manager_flags: Flags<'_>, node_flags: Flags<'_>, manager_sa
         assert!(node.metrics().await.sum("connect_node_fleet_refused_total", &[]) >= 1.0);
     }
     assert_eq!(push(&manager, "not for you").await, 0);
+    // Without proof there is nothing that it could refuse.
+    let refused = if manager_flags.contains(&("--fleet-auth", "none")) { 0.0 } else { 1.0 };
     let linked = manager.metrics().await.sum("push_manager_links", &[("state", "linked")]);
     assert_eq!(linked, 0.0, "{}", manager.process.log());
     assert_eq!(node.metrics().await.sum("connect_node_links", &[]), 0.0);
+    assert!(
+        manager.metrics().await.sum("push_manager_fleet_refused_total", &[]) >= refused,
+        "{manager_flags:?}"
+    );
     // Once and not at every attempt.
     let log = manager.process.log();
     assert_eq!(
@@ -184,6 +190,13 @@ async fn certificates_of_the_fleet_are_taken_and_all_others_refused() {
     })
     .await;
     assert_eq!(client.next_text().await, "hello");
+    let (of_manager, of_node) = (linked.metrics().await, running.metrics().await);
+    let fleet = [("used_for", "fleet")];
+    for (metrics, component) in [(of_manager, "push_manager"), (of_node, "connect_node")] {
+        let edge = |edge| metrics.sum(&format!("{component}_certificate_not_{edge}_seconds"), &fleet);
+        // As rcgen has it unless told otherwise: from 1975 to 4096.
+        assert_eq!((edge("before"), edge("after")), (157_766_400.0, 67_090_118_400.0), "{component}");
+    }
 
     let old_manager = authority.member("old-m", "push-manager", true);
     let old_node = authority.member("old-n", "connect-node", true);

@@ -13,6 +13,7 @@ mod bench;
 mod command_line;
 mod delivery;
 mod drain;
+mod drain_delay;
 mod etcd_outage;
 mod failures;
 mod fleet_auth;

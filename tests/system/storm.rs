@@ -125,8 +125,13 @@ async fn ten_thousand_who_come_at_once_do_not_double_what_those_who_are_there_wa
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     // The limit of handshakes is the default; the others must not be what turns the crowd away.
     let limit = (STORM + 2 * LISTENERS).to_string();
-    let node =
-        Node::alone("n1", &[("--max-connections-per-address", &limit), ("--max-connections", &limit)]).await;
+    let flags = [
+        ("--max-connections-per-address", limit.as_str()),
+        ("--max-connections", limit.as_str()),
+        // Those who listen here answer no heartbeats; on a busy machine all of it takes longer than two of them.
+        ("--heartbeat", "1h"),
+    ];
+    let node = Node::alone("n1", &flags).await;
     let (start, delays, placed) = (Instant::now(), Delays::default(), Arc::<AtomicUsize>::default());
     let mut listeners = JoinSet::new();
     for number in 0..LISTENERS {
@@ -163,7 +168,7 @@ async fn ten_thousand_who_come_at_once_do_not_double_what_those_who_are_there_wa
     );
     // Two cores are shared by the node, the crowd, those who measure and whatever tests run beside this one: some turns of
     // the scheduler may come between. A crowd that holds a shard up costs 200 ms and more.
-    let usual = median(before).max(Duration::from_millis(50));
+    let usual = median(before).max(Duration::from_millis(75));
     let worst = median(during);
     assert!(worst <= 2 * usual, "a p99 of {worst:?} where {usual:?} is usual; {rounds:?}");
     assert!(placed.load(Ordering::Relaxed) > 0);

@@ -234,7 +234,8 @@ async fn nodes_that_speak_link_badly_delay_nobody() {
     for number in 0..20 {
         let start = std::time::Instant::now();
         let answer = client.push(Push::to_everyone(number.to_string()), None).await.unwrap();
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        // A second at most, which a machine that stands still makes longer; for an answer of all it would be 5 s.
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
         assert_eq!(answer.nodes as usize, bad.len() + 1, "{answer:?}");
         assert!(!answer.pending_nodes.contains(&"good".to_owned()), "{answer:?}");
     }

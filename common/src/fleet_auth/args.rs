@@ -85,7 +85,8 @@ impl FleetArgs {
             return None;
         };
         let peer = ServerName::DnsName(peer);
-        Some(Source::Mtls(Files { ca: ca?, cert: cert?, private_key: private_key?, peer }))
+        let files = Files { ca: ca?, cert: cert?, private_key: private_key?, peer };
+        Some(Source::Mtls { role, files })
     }
 }
 

@@ -84,7 +84,7 @@ fn configs(role: Role, keys: &[Vec<u8>]) -> Result<Configs, Error> {
     // It is not looked at: what is shown is no certificate and has no name.
     let peer =
         ServerName::try_from(role.other().name()).map_err(|error| Error::General(error.to_string()))?;
-    Ok(Configs { client: Arc::new(client), server: Arc::new(server), peer })
+    Ok(Configs { client: Arc::new(client), server: Arc::new(server), peer, validity: None })
 }
 
 /// Every connection proves itself anew: what was accepted once may not be any more.

@@ -17,6 +17,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use metrics::counter;
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tracing::{info, warn};
@@ -24,7 +25,7 @@ use tracing::{info, warn};
 pub use args::FleetArgs;
 pub use link_io::{BytesRead, LinkIo};
 
-use crate::followed_file::follow_together;
+use crate::{followed_file::follow_together, tls::validity::Validity};
 
 /// What gRPC is called in a TLS handshake.
 const ALPN: &[u8] = b"h2";
@@ -44,6 +45,14 @@ impl Role {
         match self {
             Self::Manager => "push-manager",
             Self::Node => "connect-node",
+        }
+    }
+
+    /// What names of its metrics begin with.
+    fn component(self) -> &'static str {
+        match self {
+            Self::Manager => "push_manager",
+            Self::Node => "connect_node",
         }
     }
 
@@ -69,7 +78,7 @@ struct Proof {
 #[derive(Debug, Clone)]
 enum Source {
     Key { role: Role, file: PathBuf },
-    Mtls(mtls::Files),
+    Mtls { role: Role, files: mtls::Files },
 }
 
 /// What handshakes begin with.
@@ -79,6 +88,8 @@ struct Configs {
     server: Arc<ServerConfig>,
     /// Whom a client expects.
     peer: ServerName<'static>,
+    /// Of the certificate, if one is shown.
+    validity: Option<Validity>,
 }
 
 impl fmt::Debug for FleetAuth {
@@ -92,14 +103,20 @@ impl Source {
     fn read(&self) -> Result<Configs, BadFile> {
         match self {
             Self::Key { role, file } => key::read(*role, file),
-            Self::Mtls(files) => files.read(),
+            Self::Mtls { files, .. } => files.read(),
         }
     }
 
     fn files(&self) -> Vec<PathBuf> {
         match self {
             Self::Key { file, .. } => vec![file.clone()],
-            Self::Mtls(files) => files.all(),
+            Self::Mtls { files, .. } => files.all(),
+        }
+    }
+
+    fn role(&self) -> Role {
+        match self {
+            Self::Key { role, .. } | Self::Mtls { role, .. } => *role,
         }
     }
 }
@@ -126,7 +143,12 @@ impl FleetAuth {
     pub async fn connect(&self, socket: TcpStream, read: BytesRead) -> std::io::Result<LinkIo> {
         let Some(proof) = &self.0 else { return Ok(LinkIo::plain(socket, read)) };
         let Configs { client, peer, .. } = proof.current();
-        LinkIo::connect(socket, read, client, peer).await
+        let connected = LinkIo::connect(socket, read, client, peer).await;
+        if connected.is_err() {
+            let component = proof.source.role().component();
+            counter!(format!("{component}_fleet_refused_total")).increment(1);
+        }
+        connected
     }
 
     /// Keeps the proof like its files, for ever. What cannot be used leaves it as it is, and is warned of.
@@ -135,6 +157,7 @@ impl FleetAuth {
         let mut is_first = true;
         let read = || {
             proof.read()?;
+            proof.show_validity();
             if !std::mem::take(&mut is_first) {
                 info!("What proves this process to its fleet was read anew.");
             }
@@ -151,6 +174,12 @@ impl FleetAuth {
 impl Proof {
     fn current(&self) -> Configs {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show_validity(&self) {
+        if let Some(validity) = self.current().validity {
+            validity.show(self.source.role().component(), "fleet");
+        }
     }
 
     fn read(&self) -> Result<(), BadFile> {

@@ -17,7 +17,10 @@ use rustls::{
 };
 
 use super::{BadFile, Configs, key::without_resumption};
-use crate::tls::identity::{self, authorities};
+use crate::tls::{
+    identity::{self, authorities},
+    validity::Validity,
+};
 
 pub(super) const CA: &str = "--fleet-ca-file";
 pub(super) const CERT: &str = "--fleet-cert-file";
@@ -58,6 +61,7 @@ impl Files {
         let clients = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .build()
             .map_err(unusable)?;
+        let validity = Some(Validity::of(&own.cert));
         let clients = Arc::new(Named { of_the_fleet: clients, name: self.peer.clone() });
         let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])?
@@ -68,7 +72,8 @@ impl Files {
             .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
         without_resumption(&mut client, &mut server);
-        Ok(Configs { client: Arc::new(client), server: Arc::new(server), peer: self.peer.clone() })
+        let peer = self.peer.clone();
+        Ok(Configs { client: Arc::new(client), server: Arc::new(server), peer, validity })
     }
 }
 

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::{
     client_ca::ClientCa,
     identity::{self, Identity},
+    validity::Validity,
 };
 use crate::{followed_file::follow_together, settings::Problems};
 
@@ -128,6 +129,7 @@ impl ServerTls {
     /// Keeps it like its files, for ever. What cannot be used leaves the pair as it is, and is warned of.
     pub async fn follow(self) {
         let Shared { cert_file, key_file, .. } = &*self.0;
+        self.show_validity();
         let read = || identity::read(cert_file, key_file).map(|new| self.show(new));
         follow_together(&[cert_file.clone(), key_file.clone()], read, |error| {
             self.count("failed");
@@ -141,9 +143,14 @@ impl ServerTls {
         if identity.cert != new.cert {
             *identity = new;
             drop(identity);
+            self.show_validity();
             self.count("ok");
             info!(path = ?self.0.cert_file, "Another certificate is shown from now on.");
         }
+    }
+
+    fn show_validity(&self) {
+        Validity::of(&self.identity().cert).show(self.0.component, "listener");
     }
 
     fn count(&self, outcome: &'static str) {

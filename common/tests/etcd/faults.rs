@@ -11,7 +11,8 @@ use pushcast_common::registry::{Kind, Registry, Source, State};
 use tokio::time::sleep;
 
 use crate::{
-    metric, proxy::Proxy, record, registry, server::Etcd, settings, until, until_connected, until_ids,
+    metric, proxy::Proxy, record, registry, server::Etcd, settings, until, until_away, until_connected,
+    until_ids,
 };
 
 #[tokio::test]
@@ -24,6 +25,7 @@ async fn a_restart_of_etcd_keeps_the_set() {
     let mut nodes = registry.watch(Kind::Node);
     etcd.stop();
     two.set_state(State::Draining);
+    until_away("fault_restart").await;
     sleep(Duration::from_millis(2500)).await;
     assert!(!nodes.has_changed().unwrap(), "the set changed while etcd was away");
     assert_eq!((nodes.borrow().source, nodes.borrow().records.len()), (Source::Registry, 2));
@@ -149,6 +151,8 @@ async fn an_outage_is_told_once_however_often_it_is_tried() {
     registry.watch(Kind::Manager);
     until_connected("fault_told").await;
     etcd.stop();
+    until_away("fault_told").await;
+    // Tried again and again.
     sleep(Duration::from_secs(3)).await;
     etcd.run().await;
     until_connected("fault_told").await;

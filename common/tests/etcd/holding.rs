@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 use pushcast_common::registry::{Kind, RegisterError, State};
 use tokio::time::timeout;
 
-use crate::{PATIENCE, proxy::Proxy, record, registry, server::Etcd, until, until_ids};
+use crate::{PATIENCE, patient_registry, proxy::Proxy, record, registry, server::Etcd, until, until_ids};
 
 #[tokio::test]
 async fn a_live_holder_keeps_its_id_and_the_other_is_told() {
     let etcd = Etcd::start().await;
-    let registry = registry(&etcd.url(), "hold_taken");
+    let registry = patient_registry(&etcd.url(), "hold_taken");
     let holder = registry.register(Kind::Node, record("n1", "first")).await.unwrap();
     let start = Instant::now();
     let error = registry.register(Kind::Node, record("n1", "second")).await.unwrap_err();
-    assert!(start.elapsed() > Duration::from_secs(2), "gave up before a lease was over");
+    assert!(start.elapsed() > Duration::from_secs(6), "gave up before a lease was over");
     let RegisterError::Taken(taken) = &error else { panic!("{error}") };
     assert_eq!((taken.other_instance.as_str(), taken.other_addr.as_str()), ("first", "n1.example:8001"));
     let text = error.to_string();
@@ -41,7 +41,7 @@ async fn a_crashed_predecessor_is_waited_out() {
 #[tokio::test]
 async fn of_many_that_want_an_id_one_gets_it() {
     let etcd = Etcd::start().await;
-    let registry = registry(&etcd.url(), "hold_race");
+    let registry = patient_registry(&etcd.url(), "hold_race");
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..8 {
         let registry = registry.clone();
@@ -119,7 +119,8 @@ async fn revoking_is_bounded_when_etcd_is_away() {
     etcd.stop();
     let start = Instant::now();
     holder.revoke().await;
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    // Given up after 2 s, which a machine that stands still makes longer; without a bound it would be tried for ever.
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     registry.close().await;
     let closed = registry.register(Kind::Node, record("n2", "i2")).await;
     assert_eq!(closed.unwrap_err(), RegisterError::Closed);

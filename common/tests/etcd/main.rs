@@ -47,6 +47,11 @@ fn record(id: &str, instance: &str) -> Record {
     }
 }
 
+/// One whose leases a machine that stands still for a moment does not end.
+fn patient_registry(url: &str, component: &'static str) -> Registry {
+    Registry::etcd(EtcdSettings { lease: Duration::from_secs(6), ..settings(&[url.to_owned()], component) })
+}
+
 /// Waits until the set is as wanted and returns it.
 async fn until(set: &mut watch::Receiver<Snapshot>, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
     if let Ok(snapshot) = timeout(PATIENCE, set.wait_for(|snapshot| wanted(snapshot))).await {
@@ -68,11 +73,20 @@ fn metric(name: &str) -> Option<f64> {
 
 /// Waits for the gauge that says whether etcd answers; its tasks come back one by one.
 async fn until_connected(component: &str) {
+    until_gauge(component, 1.0).await;
+}
+
+/// Waits until it is noticed that etcd does not answer.
+async fn until_away(component: &str) {
+    until_gauge(component, 0.0).await;
+}
+
+async fn until_gauge(component: &str, value: f64) {
     let name = format!("{component}_registry_connected");
-    let connected = async {
-        while metric(&name) != Some(1.0) {
+    let is_so = async {
+        while metric(&name) != Some(value) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    assert!(timeout(PATIENCE, connected).await.is_ok(), "{name} stays {:?}", metric(&name));
+    assert!(timeout(PATIENCE, is_so).await.is_ok(), "{name} stays {:?}", metric(&name));
 }

@@ -73,7 +73,7 @@ impl Etcd {
         let start = Instant::now();
         while tokio::net::TcpStream::connect(self.addr()).await.is_err() {
             let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-            assert!(start.elapsed() < Duration::from_secs(15), "etcd does not start: {}", log());
+            assert!(start.elapsed() < Duration::from_secs(30), "etcd does not start: {}", log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

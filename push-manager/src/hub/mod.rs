@@ -44,6 +44,8 @@ use self::{
 pub(crate) enum Gate {
     Starting,
     Open,
+    /// As `Open`, but whoever asks is told that it is draining.
+    Leaving,
     Draining,
 }
 

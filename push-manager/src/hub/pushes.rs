@@ -137,8 +137,8 @@ impl Core {
         match self.gate {
             Gate::Starting => Err(Refused::NotReady),
             Gate::Draining => Err(Refused::Draining),
-            Gate::Open if !self.answers.has_nodes() => Err(Refused::NoNodes),
-            Gate::Open => Ok(()),
+            Gate::Open | Gate::Leaving if !self.answers.has_nodes() => Err(Refused::NoNodes),
+            Gate::Open | Gate::Leaving => Ok(()),
         }
     }
 

@@ -160,7 +160,8 @@ impl Sink {
 
     /// Listens again, at the same address.
     pub(crate) async fn back(&mut self) {
-        for _ in 0..100 {
+        // On a busy machine what listened before ends late.
+        for _ in 0..1_000 {
             if let Ok(listener) = TcpListener::bind(self.addr) {
                 return self.serve(listener);
             }

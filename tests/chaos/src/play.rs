@@ -26,8 +26,9 @@ const COME_BACK: Duration = Duration::from_secs(45);
 const QUIET: Duration = Duration::from_secs(8);
 
 /// A node cannot know of what was before its managers, and allows for clocks that are 5 s apart: only clients that came
-/// later than that can resume.
-const OLD_ENOUGH: Duration = Duration::from_millis(6_500);
+/// later than that can resume. What it vouches for is as old as the last it heard of managers that say each second what time
+/// it is: twice that, and another second for a busy machine.
+const OLD_ENOUGH: Duration = Duration::from_secs(8);
 
 /// A fleet under load needs the machine for itself. While it waits for its turn it gets old enough.
 static TURN: Mutex<()> = Mutex::const_new(());
