@@ -1,10 +1,9 @@
 //! TLS of our own listeners and clients, with certificates that change while the process runs.
 //!
-//! [`identity`] reads certificates and keys from PEM files and says what is wrong with them; [`server`] keeps what
-//! listeners show like their files, and [`client_ca`] whose certificates they take; [`validity`] shows how long they are good;
-//! [`accept`] is how a [`Connection`] to
-//! one begins, [`incoming`] a listener of such; [`client`] is what our own clients trust and show. Cryptography is
-//! rustls with ring, as in the client libraries that bring it anyway.
+//! [`identity`] reads certificates and keys from PEM files and says what is wrong with them, [`validity`] how long they are
+//! good; [`server`] keeps what listeners show like their files, and [`client_ca`] whose certificates they take; [`accept`] is
+//! how a [`Connection`] to one begins, [`incoming`] a listener of such; [`client`] is what our own clients trust and show.
+//! Cryptography is rustls with ring, as in the client libraries that bring it anyway.
 
 pub mod accept;
 pub mod client;
