@@ -272,9 +272,14 @@ impl Node {
 
     /// Lets time pass as the event loop does.
     pub(crate) fn pass(&mut self, millis: u64) {
+        self.pass_by(50, millis);
+    }
+
+    /// The same in other steps: an event loop that was kept from its work takes long ones.
+    pub(crate) fn pass_by(&mut self, step: u64, millis: u64) {
         let until = self.millis + millis;
         while self.millis < until {
-            self.millis = until.min(self.millis + 50);
+            self.millis = until.min(self.millis + step);
             self.shard.sweep(self.now());
             self.flush();
         }

@@ -24,7 +24,8 @@ pub fn play(input: &[u8], format: Format) {
     for (_, peer) in &clients {
         peer.0.borrow_mut().room = None;
     }
-    node.pass(60_000);
+    // In the event loop's own steps this would be most of what a run does.
+    node.pass_by(1000, 60_000);
     for (_, peer) in &clients {
         look(peer, &mut tickets);
     }
@@ -47,7 +48,10 @@ fn until_the_end(
             }
             2 => node.push_to_room(&id(from)?.chars().take(100).collect::<String>(), b"content"),
             3 => node.deliver(),
-            4 => node.pass(from.int_in_range(0..=30_000)?),
+            4 => {
+                let step = *from.choose(&[50, 1000, 5000])?;
+                node.pass_by(step, from.int_in_range(0..=400 * step)?.min(30_000));
+            }
             5 => peer.0.borrow_mut().room = from.arbitrary::<bool>()?.then_some(40),
             6 => look(peer, tickets),
             _ => {
