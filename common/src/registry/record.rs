@@ -103,6 +103,9 @@ pub struct Record {
 /// Why a stored value is not one of our records.
 #[derive(Debug, thiserror::Error)]
 pub enum BadRecord {
+    /// Not JSON: that is UTF-8.
+    #[error("not a record: {0}")]
+    NotText(#[from] std::str::Utf8Error),
     /// Not JSON, or not with these members.
     #[error("not a record: {0}")]
     Json(#[from] serde_json::Error),
@@ -127,7 +130,8 @@ impl Record {
 
     /// Reads the value stored under the key that ends in `id`.
     pub fn from_json(id: &str, value: &[u8]) -> Result<Self, BadRecord> {
-        let record: Self = serde_json::from_slice(value)?;
+        // As text, because serde_json does not look at all of what it skips.
+        let record: Self = serde_json::from_str(std::str::from_utf8(value)?)?;
         if record.id != id {
             return Err(BadRecord::OtherId(record.id));
         }
@@ -219,6 +223,10 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
+        let mut skipped = br#"{"id":"n1","grpc_addr":"h:1","state":"ready","colour":"?"}"#.to_vec();
+        let at = skipped.len() - 3;
+        skipped[at] = 0xd4;
+        assert!(matches!(Record::from_json("n1", &skipped), Err(BadRecord::NotText(_))), "found by fuzzing");
     }
 
     #[test]
