@@ -48,10 +48,12 @@ fuzz:
 
 check:
 	cargo fmt --all --check
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
 fmt:
 	cargo fmt --all
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml
 
 # Writes the instruction counts of this compiler anew, after a change that is worth them.
 guard-record:

@@ -130,8 +130,7 @@ fn message(from: &mut Unstructured<'_>, seq: u64) -> Result<Message> {
 }
 
 fn control(from: &mut Unstructured<'_>) -> Result<Control> {
-    let whose =
-        if from.arbitrary()? { Whose::UserId(id(from)?) } else { Whose::ConnectionId(number(from)?) };
+    let whose = if from.arbitrary()? { Whose::UserId(id(from)?) } else { Whose::ConnectionId(number(from)?) };
     let action = match from.int_in_range(0..=3)? {
         0 => Action::Join(id(from)?),
         1 => Action::Leave(id(from)?),

@@ -16,9 +16,8 @@ const NOW: u64 = 1_800_000_000_000_000;
 
 const USUAL_HEADER: &str = r#"{"alg":"HS256"}"#;
 
-static JWT: LazyLock<Jwt> = LazyLock::new(|| {
-    Jwt::new(KeySet::from_file(SECRET).expect("a good secret"), Expected::default(), false)
-});
+static JWT: LazyLock<Jwt> =
+    LazyLock::new(|| Jwt::new(KeySet::from_file(SECRET).expect("a good secret"), Expected::default(), false));
 
 static KEY: LazyLock<EncodingKey> =
     LazyLock::new(|| EncodingKey::from_secret(SECRET).expect("a good secret"));

@@ -1,7 +1,9 @@
 //! Two clients of one shard that send anything, while pushes come and time passes.
 
 use arbitrary::{Result, Unstructured};
-use connect_node::{ingest::IngestSettings, shard::frames::Format, shard::slab::SlabKey, tickets::TicketKeys};
+use connect_node::{
+    ingest::IngestSettings, shard::frames::Format, shard::slab::SlabKey, tickets::TicketKeys,
+};
 use prost::Message as _;
 use pushcast_proto::client::v1::{
     ClientFrame, Connect, Join, Leave, Pong, Renew, Resume, client_frame::Frame,
@@ -92,7 +94,8 @@ fn frame(from: &mut Unstructured<'_>, tickets: &[String]) -> Result<ClientFrame>
 }
 
 fn resume(from: &mut Unstructured<'_>, tickets: &[String]) -> Result<Resume> {
-    let ticket = if tickets.is_empty() || from.ratio(1, 4)? { id(from)? } else { from.choose(tickets)?.clone() };
+    let ticket =
+        if tickets.is_empty() || from.ratio(1, 4)? { id(from)? } else { from.choose(tickets)?.clone() };
     let manager = if from.ratio(1, 3)? { id(from)? } else { format!("{:016x}", crate::peer::MANAGER) };
     Ok(Resume {
         ticket,
