@@ -1,6 +1,7 @@
 //! A connection's own task: reads when the socket has something, sends when it accepts again.
 //!
-//! Owns nothing but the key of its connection; ends when the shard has let go of it.
+//! Owns nothing but the key of its connection and its place among those that wait for a turn; ends when the shard has let go
+//! of it.
 
 use std::{
     cell::RefCell,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use super::{
+    crowd::Place,
     slab::SlabKey,
     socket::Socket,
     state::Shard,
@@ -21,11 +23,12 @@ use super::{
 pub(super) struct ConnectionTask {
     core: Rc<Core>,
     key: SlabKey,
+    place: Place,
 }
 
 impl ConnectionTask {
     pub(super) fn new(core: Rc<Core>, key: SlabKey) -> Self {
-        Self { core, key }
+        Self { core, key, place: Place::default() }
     }
 }
 
@@ -34,6 +37,10 @@ impl Future for ConnectionTask {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        if !this.core.crowd.may_go_on(&mut this.place, cx.waker()) {
+            this.core.wake();
+            return Poll::Pending;
+        }
         let poll = poll_connection(&this.core.shard, &this.core.clock, this.key, cx);
         this.core.wake_to_flush();
         poll

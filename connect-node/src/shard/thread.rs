@@ -30,6 +30,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    crowd::Crowd,
     doors::UpgradeDoors,
     socket::Socket,
     state::{Now, Shard, ShardSettings},
@@ -49,7 +50,7 @@ use crate::{
 const SENDS_PER_TURN: usize = 256;
 
 /// Commands obeyed before the shard delivers again: each may open a socket, some 10 µs.
-const COMMANDS_PER_TURN: usize = 64;
+const COMMANDS_PER_TURN: usize = 16;
 
 /// Sockets and questions that may wait for a shard. Sockets beyond it wait in the kernel's backlog.
 const MAX_COMMANDS: usize = 1024;
@@ -104,6 +105,7 @@ pub(super) struct Core {
     pub(super) router: Router,
     pub(super) admission: Arc<Admission>,
     pub(super) handshakes: Handshakes,
+    pub(super) crowd: Crowd,
     /// Handshakes and connections, waited for at the end.
     pub(super) connections: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -225,6 +227,7 @@ fn run_thread(
         router: parts.router,
         admission: parts.admission,
         handshakes: Handshakes::default(),
+        crowd: Crowd::default(),
         connections: TaskTracker::new(),
         stop: parts.stop,
         wake,
@@ -255,18 +258,20 @@ async fn run_events(core: Rc<Core>, mut commands: mpsc::Receiver<Command>) {
             Some(command) = commands.recv() => obey(&core, command),
             () = core.wake.notified() => {}
         }
+        core.crowd.stop();
         for _ in 0..COMMANDS_PER_TURN {
             let Ok(command) = commands.try_recv() else { break };
             obey(&core, command);
         }
         turn(&core).await;
-        if core.handshakes.go_on() {
+        if core.handshakes.go_on() | core.crowd.go_on() {
             // They run before the next turn, and that comes whether or not there is something to deliver.
             core.wake();
             yield_now().await;
         }
     }
     core.shard.borrow_mut().force();
+    core.crowd.end();
     core.connections.close();
     core.connections.wait().await;
 }

@@ -44,6 +44,8 @@ pub(crate) enum Scenario {
     Half,
     /// What healthy sockets notice of those that stop reading
     Slow,
+    /// What those who are there notice of 10,000 that come at once
+    Storm,
     /// A burst with two shards against one, on all cores
     Shards,
     /// Messages that nobody wants, 100,000 rooms in the tables

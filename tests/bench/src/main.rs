@@ -34,7 +34,7 @@ use peers::Peer;
 use report::{Findings, plots};
 use scenarios::{
     Settings, breakdown, churn, connect, fan_out, fan_out::Case, half, idle, latency, manager, progress,
-    resume, shards, slow, tables, unwanted,
+    resume, shards, slow, storm, tables, unwanted,
 };
 
 /// Sockets of the largest scenario that does not make do with fewer, and some files beside them.
@@ -94,6 +94,9 @@ fn measure(scenario: Scenario, findings: &mut Findings) {
     }
     if wanted(Scenario::Slow) {
         findings.slow = Some(slow::run(settings, failures));
+    }
+    if wanted(Scenario::Storm) {
+        findings.storm = Some(storm::run(settings, failures));
     }
     if wanted(Scenario::Shards) {
         findings.shards = Some(shards::run(settings, failures));

@@ -32,11 +32,20 @@ impl Askers {
     /// Connects a socket for each of these, with [`AT_ONCE`] handshakes under way until all are done. Each ends with
     /// `connected`, in protobuf.
     pub(crate) fn connect(server: SocketAddr, hellos: &[Hello]) -> anyhow::Result<Self> {
+        Self::connect_at_once(server, hellos, AT_ONCE)
+    }
+
+    /// The same with so many under way.
+    pub(crate) fn connect_at_once(
+        server: SocketAddr,
+        hellos: &[Hello],
+        at_once: usize,
+    ) -> anyhow::Result<Self> {
         let mut askers = Self::new()?;
         let mut stages: Vec<Stage> = Vec::with_capacity(hellos.len());
         let mut open = 0;
         while open < hellos.len() {
-            while stages.len() < hellos.len() && stages.len() - open < AT_ONCE {
+            while stages.len() < hellos.len() && stages.len() - open < at_once {
                 let n = stages.len();
                 // In the loopback interface this is done when it returns, without anybody having waited.
                 let stream = TcpStream::connect(server).with_context(|| format!("connecting socket {n}"))?;

@@ -17,7 +17,7 @@ use crate::{
     scenarios::{
         Failures, Settings, breakdown::Breakdown, churn::Churn, connect::Handshakes, fan_out::FanOut,
         half::Halves, idle::Idle, latency::Latencies, manager::Manager, resume::Resume, shards::Shards,
-        slow::Slow, tables::Figures,
+        slow::Slow, storm::Storm, tables::Figures,
     },
     statistics::Series,
 };
@@ -39,6 +39,7 @@ pub(crate) struct Findings {
     pub(crate) latency: Option<Latencies>,
     pub(crate) half: Option<Halves>,
     pub(crate) slow: Option<Slow>,
+    pub(crate) storm: Option<Storm>,
     pub(crate) shards: Option<Shards>,
     pub(crate) unwanted: Option<Series>,
     pub(crate) manager: Option<Manager>,
@@ -63,6 +64,7 @@ impl Findings {
             latency: None,
             half: None,
             slow: None,
+            storm: None,
             shards: None,
             unwanted: None,
             manager: None,
@@ -85,6 +87,7 @@ impl Findings {
             node::latency(self),
             node::half(self),
             node::slow(self),
+            node::storm(self),
             node::shards(self),
             node::unwanted(self),
             manager::section(self),

@@ -11,6 +11,7 @@ pub(crate) mod manager;
 pub(crate) mod resume;
 pub(crate) mod shards;
 pub(crate) mod slow;
+pub(crate) mod storm;
 pub(crate) mod tables;
 pub(crate) mod unwanted;
 
