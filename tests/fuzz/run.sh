@@ -31,7 +31,7 @@ for target in "${targets[@]}"; do
     options=()
     [ "$target" != http_gateway ] || options+=(-detect_leaks=0)
     if cargo fuzz run --fuzz-dir . "$target" "${corpora[@]}" -- -max_total_time="$seconds" -rss_limit_mb=4096 \
-        -timeout=60 "${options[@]}" -print_final_stats=1 -verbosity=0 >"$log" 2>&1; then
+        -timeout=60 ${options[@]+"${options[@]}"} -print_final_stats=1 -verbosity=0 >"$log" 2>&1; then
         runs="$(awk '/stat::number_of_executed_units/ { print $2 }' "$log")"
         echo "$target: $runs runs in $seconds s, nothing found"
     else

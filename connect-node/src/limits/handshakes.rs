@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 /// leaves each 0.8 s to bring the rest of its request, which is in one packet nearly always.
 const MOST: usize = 4096;
 
-/// Handshakes that go on between two turns of a shard: 0.2 ms of them, where a turn's sends take 1 to 2 ms. A crowd whose
+/// Handshakes that go on between two turns of a shard: 0.3 ms of them, where a turn's sends take 1 to 2 ms. A crowd whose
 /// requests arrive together would keep the shard for a third of a second otherwise (measured with 10,000).
 const PER_TURN: usize = 8;
 

@@ -5,6 +5,7 @@ use std::task::Waker;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
 use super::{
+    crowd::Waits,
     frames::{Format, Range},
     outbox::Outbox,
     replay::Replay,
@@ -43,6 +44,8 @@ pub struct Connection<T> {
     pub(super) more_pending: Vec<Range>,
     /// Whether it is in the shard's list of touched connections.
     pub(super) touched: bool,
+    /// Whether it is in the crowd's list.
+    pub(super) waits: Waits,
     /// Bytes of its outbox that the shard has counted as waiting.
     pub(super) counted_waiting: usize,
     /// The next six are milliseconds of the shard's clock.
@@ -177,6 +180,7 @@ impl<T> Connection<T> {
             pending: Range::default(),
             more_pending: Vec::new(),
             touched: false,
+            waits: Waits::No,
             counted_waiting: 0,
             opened: now,
             last_seen: now,
@@ -252,6 +256,12 @@ impl<T> Connection<T> {
 
     pub(super) fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing { .. })
+    }
+
+    /// Its turn in a crowd has come.
+    pub(super) fn call(&mut self) {
+        self.waits = Waits::Called;
+        self.wake();
     }
 
     pub(super) fn wake(&self) {

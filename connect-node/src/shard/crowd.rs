@@ -1,199 +1,193 @@
-//! Connections that have something to do all at once: so many of them as take [`TIME`] go on between two turns of the event
-//! loop, the first ones first.
+//! Connections that have something to say all at once: so many of them as take [`TIME`] are read between two turns of the
+//! event loop, the first ones first.
 //!
-//! Owns the wakers of those that wait. The runtime polls whatever is ready in one queue, and a crowd that is read or closed
+//! Owns the list of those that wait. The runtime polls whatever is ready in one queue, and a crowd that is read or closed
 //! together is thousands of tasks in front of the loop, and of the links that bring messages: those who stayed waited for
-//! 0.3 s when 10,000 went at once. A task that has to wait says so in no time, so the queue is short for all others.
+//! 0.3 s when 10,000 went at once. A task that has to wait says so in no time, so the queue is short for all others. What a
+//! connection has to be sent never waits here.
 
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    num::NonZeroU64,
-    task::Waker,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use super::slab::SlabKey;
 
 /// What connections may take of the time between two turns: a turn's sends take 1 to 2 ms.
 const TIME: Duration = Duration::from_micros(400);
 
-/// Of those that wait so many are called at once, by what the last ones took: reading a pong is 3 µs, closing a socket 25.
-/// When pongs are followed by closings, the most take 3 ms, once.
-const LEAST: usize = 8;
-const MOST: usize = 128;
+/// Called at once: as many pongs as fit into the time, at 3 µs each. Closing a socket is 25 µs; whoever was called and finds no
+/// time left is called again, first.
+const AT_ONCE: usize = 128;
 
-/// A connection's place among those that wait; none if it does not.
-#[derive(Debug, Default)]
-pub(super) struct Place(Option<NonZeroU64>);
+/// Whether a connection waits for its turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Waits {
+    #[default]
+    No,
+    Yes,
+    /// No more: its task was woken.
+    Called,
+}
 
-/// Who goes on, and who waits.
+/// Who is read, and who waits.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
-    /// When the first one went on after the last turn.
-    since: Cell<Option<Instant>>,
-    /// Called in the last turn, and how many are in the next one.
-    last: Cell<usize>,
-    next: Cell<usize>,
-    /// The first one first; bounded by the number of connections, each of which is in it once.
-    waiting: RefCell<VecDeque<Waker>>,
-    /// Places given so far, and those of them that were called.
-    given: Cell<u64>,
-    called: Cell<u64>,
-    is_over: Cell<bool>,
+    /// What connections took since the last turn.
+    spent: Cell<Duration>,
+    /// The first one first. Each connection is once in one of these two, so they are bounded by the number of connections.
+    waiting: RefCell<VecDeque<SlabKey>>,
+    /// Those who were called and found no time.
+    late: RefCell<Vec<SlabKey>>,
 }
 
 impl Crowd {
-    /// Whether a connection may go on. If not, it is woken when it may, for which the event loop has to take a turn.
-    pub(super) fn may_go_on(&self, place: &mut Place, waker: &Waker) -> bool {
-        if let Some(number) = place.0 {
-            let is_called = number.get() <= self.called.get();
-            if is_called {
-                place.0 = None;
-            }
-            return is_called;
-        }
-        let nobody_waits = self.given.get() == self.called.get();
-        if self.is_over.get() || nobody_waits && self.has_time() {
-            return true;
-        }
-        let number = NonZeroU64::MIN.saturating_add(self.given.get());
-        self.given.set(number.get());
-        place.0 = Some(number);
-        self.waiting.borrow_mut().push_back(waker.clone());
-        false
-    }
-
-    fn has_time(&self) -> bool {
-        let Some(since) = self.since.get() else {
-            self.since.set(Some(Instant::now()));
-            return true;
-        };
-        since.elapsed() < TIME
-    }
-
-    /// The event loop begins a turn: looks what those that it called have taken.
-    pub(super) fn stop(&self) {
-        if let Some(since) = self.since.get()
-            && self.last.get() > 0
-        {
-            self.next.set(next(self.last.get(), since.elapsed()));
-        }
-    }
-
-    /// The event loop had its turn: calls the next ones. False if nobody waited.
-    pub(super) fn go_on(&self) -> bool {
-        let called = self.call(self.next.get().max(LEAST));
-        self.last.set(called);
-        self.since.set((called > 0).then(Instant::now));
-        called > 0
-    }
-
-    /// Nobody waits from now on: the event loop is over.
-    pub(super) fn end(&self) {
-        self.call(usize::MAX);
-        self.is_over.set(true);
-    }
-
-    fn call(&self, most: usize) -> usize {
+    /// Whether a connection may be read. If not, it is called when it may, for which the event loop has to take a turn.
+    pub(super) fn may_go_on(&self, key: SlabKey, waits: &mut Waits) -> bool {
+        let has_time = self.spent.get() < TIME;
         let mut waiting = self.waiting.borrow_mut();
-        let most = most.min(waiting.len());
-        self.called.set(self.called.get() + most as u64);
-        waiting.drain(..most).for_each(Waker::wake);
-        most
+        let goes_on = match *waits {
+            Waits::Yes => false,
+            Waits::Called => has_time,
+            Waits::No => has_time && waiting.is_empty(),
+        };
+        match *waits {
+            Waits::Called if !goes_on => self.late.borrow_mut().push(key),
+            Waits::No if !goes_on => waiting.push_back(key),
+            Waits::No | Waits::Yes | Waits::Called => {}
+        }
+        *waits = if goes_on { Waits::No } else { Waits::Yes };
+        goes_on
     }
-}
 
-/// How many are called, if the last ones took this long; not many more at once, since what is next may take longer.
-fn next(last: usize, took: Duration) -> usize {
-    let fitting = last as u128 * TIME.as_nanos() / took.as_nanos().max(1);
-    usize::try_from(fitting).unwrap_or(MOST).clamp(LEAST, MOST.min(2 * last.max(LEAST)))
+    /// Something was done with a connection, and took so long.
+    pub(super) fn spend(&self, time: Duration) {
+        self.spent.set(self.spent.get() + time);
+    }
+
+    /// The event loop had its turn: calls the next ones, with `call`, which is false for those that are gone. True if the
+    /// loop has to have another turn soon.
+    pub(super) fn go_on(&self, mut call: impl FnMut(SlabKey) -> bool) -> bool {
+        self.spent.set(Duration::ZERO);
+        let late = self.late.take();
+        let mut waiting = self.waiting.borrow_mut();
+        let more = AT_ONCE.saturating_sub(late.len()).min(waiting.len());
+        let mut called = 0;
+        for key in late.into_iter().chain(waiting.drain(..more)) {
+            called += usize::from(call(key));
+        }
+        if waiting.is_empty() {
+            waiting.shrink_to_fit();
+        }
+        called > 0 || !waiting.is_empty()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
-        task::Wake,
-    };
+    use super::{super::slab::Slab, *};
 
-    use super::*;
+    /// Connections of a crowd, by number.
+    struct Connections {
+        crowd: Crowd,
+        keys: Vec<SlabKey>,
+        waits: Vec<Waits>,
+    }
 
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
+    impl Connections {
+        fn new(so_many: usize) -> Self {
+            let mut slab = Slab::default();
+            let keys = (0..so_many).map(|_| slab.insert(())).collect();
+            Self { crowd: Crowd::default(), keys, waits: vec![Waits::No; so_many] }
+        }
 
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
+        /// Which of these may go on now, if each takes so long.
+        fn read(&mut self, those: impl IntoIterator<Item = usize>, each: Duration) -> Vec<usize> {
+            let mut read = Vec::new();
+            for n in those {
+                if self.crowd.may_go_on(self.keys[n], &mut self.waits[n]) {
+                    self.crowd.spend(each);
+                    read.push(n);
+                }
+            }
+            read
+        }
+
+        /// A turn; who was called in it, and whether there is to be another one.
+        fn turn(&mut self) -> (Vec<usize>, bool) {
+            let mut called = Vec::new();
+            let again = self.crowd.go_on(|key| {
+                let n = self.keys.iter().position(|other| *other == key).expect("it is one of these");
+                let is_there = n < self.waits.len();
+                if is_there {
+                    self.waits[n] = Waits::Called;
+                    called.push(n);
+                }
+                is_there
+            });
+            (called, again)
         }
     }
 
-    /// Which of these may go on now.
-    fn may_go_on(crowd: &Crowd, places: &mut [Place], waker: &Waker) -> Vec<usize> {
-        let may = |place: &mut Place| crowd.may_go_on(place, waker);
-        places.iter_mut().enumerate().filter_map(|(n, place)| may(place).then_some(n)).collect()
-    }
-
-    fn places(so_many: usize) -> Vec<Place> {
-        (0..so_many).map(|_| Place::default()).collect()
-    }
-
-    /// A crowd whose time for this turn is over.
-    fn busy() -> Crowd {
-        let crowd = Crowd::default();
-        crowd.since.set(Instant::now().checked_sub(TIME));
-        crowd
+    fn numbers(from: usize, to: usize) -> Vec<usize> {
+        (from..to).collect()
     }
 
     #[test]
-    fn those_that_wait_go_on_one_after_the_other() {
-        let (crowd, woken) = (busy(), Arc::new(Woken::default()));
-        let waker = Waker::from(Arc::clone(&woken));
-        let mut crowded = places(LEAST + 3);
-        assert_eq!(may_go_on(&crowd, &mut crowded, &waker), [] as [usize; 0]);
-        assert_eq!(may_go_on(&crowd, &mut crowded, &waker), [] as [usize; 0], "each waits once");
-        crowd.stop();
-        assert!(crowd.go_on());
-        assert_eq!(woken.0.load(Ordering::Relaxed), LEAST);
-        // There is time again, but not for those that come later.
-        let mut late = Place::default();
-        assert!(!crowd.may_go_on(&mut late, &waker));
-        assert_eq!(may_go_on(&crowd, &mut crowded, &waker), (0..LEAST).collect::<Vec<_>>());
-        crowd.stop();
-        assert!(crowd.go_on());
-        assert_eq!(woken.0.load(Ordering::Relaxed), LEAST + 4);
-        assert_eq!(may_go_on(&crowd, &mut crowded[LEAST..], &waker), [0, 1, 2]);
-        assert!(crowd.may_go_on(&mut late, &waker));
-        assert!(!crowd.go_on(), "nobody waits");
-    }
-
-    #[test]
-    fn in_peace_nobody_waits() {
-        let crowd = Crowd::default();
-        for _ in 0..3 {
-            assert!(crowd.may_go_on(&mut Place::default(), Waker::noop()));
-            crowd.stop();
-            assert!(!crowd.go_on());
+    fn a_crowd_is_read_in_parts_the_first_ones_first() {
+        let mut all = Connections::new(1000);
+        let quarter = TIME / 4;
+        assert_eq!(all.read(0..1000, quarter), numbers(0, 4));
+        assert_eq!(all.read(4..1000, quarter), [] as [usize; 0], "nobody is in it twice");
+        let mut read = 4;
+        while read < 1000 {
+            let (called, again) = all.turn();
+            // Those who found no time are the first ones of the next turn.
+            assert_eq!(called, numbers(read, 1000.min(read + AT_ONCE)));
+            assert!(again);
+            assert_eq!(all.read(called, quarter), numbers(read, read + 4));
+            read += 4;
         }
+        assert_eq!(all.turn(), (vec![], false));
+        assert_eq!(all.crowd.waiting.borrow().capacity(), 0, "its room is given back");
     }
 
     #[test]
-    fn what_takes_longer_is_less_at_once() {
-        assert_eq!(next(64, TIME * 2), 32);
-        assert_eq!(next(64, TIME), 64);
-        assert_eq!(next(32, Duration::ZERO), 64);
-        assert_eq!(next(1, Duration::ZERO), 2 * LEAST);
-        assert_eq!((next(MOST, TIME * 99), next(MOST, Duration::ZERO)), (LEAST, MOST));
+    fn nobody_goes_past_those_who_wait() {
+        let mut all = Connections::new(AT_ONCE + 3);
+        all.crowd.spend(TIME);
+        assert_eq!(all.read(0..AT_ONCE + 2, TIME), [] as [usize; 0]);
+        let (called, _) = all.turn();
+        assert_eq!(
+            all.read([AT_ONCE + 2], Duration::ZERO),
+            [] as [usize; 0],
+            "there is time, but not for them"
+        );
+        assert_eq!(all.read(called, Duration::ZERO), numbers(0, AT_ONCE));
+        let (called, _) = all.turn();
+        assert_eq!(called, [AT_ONCE, AT_ONCE + 1, AT_ONCE + 2]);
     }
 
     #[test]
-    fn at_the_end_nobody_waits() {
-        let crowd = busy();
-        let mut crowded = places(4 * MOST);
-        assert_eq!(may_go_on(&crowd, &mut crowded, Waker::noop()).len(), 0);
-        crowd.end();
-        crowded.extend(places(MOST));
-        assert_eq!(may_go_on(&crowd, &mut crowded, Waker::noop()).len(), 5 * MOST);
+    fn in_peace_nobody_waits_whether_or_not_there_are_turns() {
+        let mut all = Connections::new(1);
+        for turn in 0..200 {
+            assert_eq!(all.read([0], TIME / 200), [0], "after {turn} others");
+        }
+        assert_eq!(all.read([0], TIME), [] as [usize; 0], "there was something to do without a turn");
+        assert_eq!(all.turn(), (vec![0], true));
+        assert_eq!(all.read([0], TIME), [0]);
+    }
+
+    #[test]
+    fn who_is_gone_is_not_called_and_does_not_hold_up_the_others() {
+        let mut all = Connections::new(3 * AT_ONCE);
+        all.crowd.spend(TIME);
+        all.read(0..3 * AT_ONCE, TIME);
+        all.waits.truncate(1);
+        assert_eq!(all.turn(), (vec![0], true));
+        assert_eq!(all.turn(), (vec![], true));
+        assert_eq!(all.turn(), (vec![], false));
     }
 }

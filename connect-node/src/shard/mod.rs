@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`thread`] runs the event loop; `upgrade` turns a socket into a WebSocket, if `doors` lets it,
 //! after a `tls_handshake` where TLS is spoken; `socket` and `tls` are what bytes then go through; `task` is a
-//! connection's own task, and `crowd` has it wait if many have something to do at once; [`state`] is what the shard owns;
+//! connection's own task, and `crowd` makes it wait if many have something to do at once; [`state`] is what the shard owns;
 //! `reading`, `session` and `membership` take what clients say, `token` looks at what they may, `pace` at how much;
 //! `resume` takes a client back and `replay` gives it what it missed; `delivery` places what the inbox holds, `control`
 //! obeys what is a control in it; `tickets` issues tickets; `sweep` does what time demands; `closing` ends connections.

@@ -1,34 +1,25 @@
 //! A connection's own task: reads when the socket has something, sends when it accepts again.
 //!
-//! Owns nothing but the key of its connection and its place among those that wait for a turn; ends when the shard has let go
-//! of it.
+//! Owns nothing but the key of its connection; ends when the shard has let go of it.
 
 use std::{
-    cell::RefCell,
     future::Future,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Instant,
 };
 
-use super::{
-    crowd::Place,
-    slab::SlabKey,
-    socket::Socket,
-    state::Shard,
-    thread::{Clock, Core},
-    transport::Transport as _,
-};
+use super::{slab::SlabKey, state::Now, thread::Core, transport::Transport as _};
 
 pub(super) struct ConnectionTask {
     core: Rc<Core>,
     key: SlabKey,
-    place: Place,
 }
 
 impl ConnectionTask {
     pub(super) fn new(core: Rc<Core>, key: SlabKey) -> Self {
-        Self { core, key, place: Place::default() }
+        Self { core, key }
     }
 }
 
@@ -37,24 +28,16 @@ impl Future for ConnectionTask {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        if !this.core.crowd.may_go_on(&mut this.place, cx.waker()) {
-            this.core.wake();
-            return Poll::Pending;
-        }
-        let poll = poll_connection(&this.core.shard, &this.core.clock, this.key, cx);
+        let begun = Instant::now();
+        let poll = poll_connection(&this.core, this.key, this.core.clock.at(begun), cx);
+        this.core.crowd.spend(begun.elapsed());
         this.core.wake_to_flush();
         poll
     }
 }
 
-fn poll_connection(
-    shard: &RefCell<Shard<Socket>>,
-    clock: &Clock,
-    key: SlabKey,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let mut shard = shard.borrow_mut();
-    let now = clock.now();
+fn poll_connection(core: &Core, key: SlabKey, now: Now, cx: &mut Context<'_>) -> Poll<()> {
+    let mut shard = core.shard.borrow_mut();
     let Some(connection) = shard.connections.get_mut(key) else { return Poll::Ready(()) };
     if connection.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
         connection.waker = Some(cx.waker().clone());
@@ -79,6 +62,11 @@ fn poll_connection(
                 }
             }
         }
+    }
+    let Some(connection) = shard.connections.get_mut(key) else { return Poll::Ready(()) };
+    if !core.crowd.may_go_on(key, &mut connection.waits) {
+        core.wake();
+        return Poll::Pending;
     }
     loop {
         let Some(connection) = shard.connections.get_mut(key) else { return Poll::Ready(()) };

@@ -30,6 +30,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    connection::Connection,
     crowd::Crowd,
     doors::UpgradeDoors,
     socket::Socket,
@@ -118,6 +119,15 @@ impl Core {
         self.wake.notify_one();
     }
 
+    /// Wakes those who are next. True if the event loop has to have another turn soon.
+    fn call_the_crowd(&self) -> bool {
+        let mut shard = self.shard.borrow_mut();
+        self.crowd.go_on(|key| {
+            let connection = shard.connections.get_mut(key);
+            connection.map(Connection::call).is_some()
+        })
+    }
+
     /// Has the event loop flush what was touched outside of it, and go on with what began there.
     pub(super) fn wake_to_flush(&self) {
         let shard = self.shard.borrow();
@@ -132,7 +142,12 @@ pub(super) struct Clock(Instant);
 
 impl Clock {
     pub(super) fn now(&self) -> Now {
-        Now { millis: self.0.elapsed().as_millis() as u64, micros: now_micros() }
+        self.at(Instant::now())
+    }
+
+    /// The same for a moment that has just been looked up.
+    pub(super) fn at(&self, now: Instant) -> Now {
+        Now { millis: now.saturating_duration_since(self.0).as_millis() as u64, micros: now_micros() }
     }
 }
 
@@ -258,20 +273,18 @@ async fn run_events(core: Rc<Core>, mut commands: mpsc::Receiver<Command>) {
             Some(command) = commands.recv() => obey(&core, command),
             () = core.wake.notified() => {}
         }
-        core.crowd.stop();
         for _ in 0..COMMANDS_PER_TURN {
             let Ok(command) = commands.try_recv() else { break };
             obey(&core, command);
         }
         turn(&core).await;
-        if core.handshakes.go_on() | core.crowd.go_on() {
+        if core.handshakes.go_on() | core.call_the_crowd() {
             // They run before the next turn, and that comes whether or not there is something to deliver.
             core.wake();
             yield_now().await;
         }
     }
     core.shard.borrow_mut().force();
-    core.crowd.end();
     core.connections.close();
     core.connections.wait().await;
 }

@@ -81,8 +81,10 @@ pub(super) async fn serve(core: Rc<Core>, socket: TcpStream, mut permit: Permit)
     }
     let mut handshake = core.handshakes.begin();
     let upgraded = tokio::select! {
-        upgraded = until_upgraded(&core, socket, permit.peer()) => upgraded,
+        biased;
+        // Whoever gets in when all are being dropped would be left over.
         () = core.stop.cancelled() => return,
+        upgraded = until_upgraded(&core, socket, permit.peer()) => upgraded,
         () = tokio::time::sleep(HTTP_TIMEOUT) => return,
         () = handshake.crowded_out() => return Refusal::Crowd.count(),
     };

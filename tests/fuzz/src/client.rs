@@ -52,7 +52,7 @@ fn until_the_end(
             3 => node.deliver(),
             4 => {
                 let step = *from.choose(&[50, 1000, 5000])?;
-                node.pass_by(step, from.int_in_range(0..=400 * step)?.min(30_000));
+                node.pass_by(step, from.int_in_range(0..=(400 * step).min(30_000))?);
             }
             5 => peer.0.borrow_mut().room = from.arbitrary::<bool>()?.then_some(40),
             6 => look(peer, tickets),
