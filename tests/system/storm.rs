@@ -155,8 +155,7 @@ async fn ten_thousand_who_come_and_go_at_once_do_not_double_what_those_who_are_t
             let (tell, arrived) = oneshot::channel();
             let p99_of_coming = {
                 let delays = Arc::clone(&delays);
-                // Whoever waits for it ends only with the test.
-                move || drop(tell.send((p99(&delays), begun.elapsed())))
+                move || tell.send((p99(&delays), begun.elapsed())).unwrap()
             };
             let (taken, told) = storm(node.addr.ws.clone(), p99_of_coming).await;
             let (p99_of_coming, took) = arrived.await.unwrap();
