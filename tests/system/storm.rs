@@ -128,7 +128,7 @@ async fn ten_thousand_who_come_and_go_at_once_do_not_double_what_those_who_are_t
     // The limit of handshakes is the default; the others must not be what turns the crowd away.
     let limit = (STORM + 2 * LISTENERS).to_string();
     let flags = [
-        // A crowd has twice as long on two.
+        // On two a crowd holds each up for half as long.
         ("--shards", "1"),
         ("--max-connections-per-address", limit.as_str()),
         ("--max-connections", limit.as_str()),
@@ -182,7 +182,8 @@ async fn ten_thousand_who_come_and_go_at_once_do_not_double_what_those_who_are_t
          time: {rounds:?}"
     );
     // Two cores are shared by the node, the crowd, those who measure and whatever tests run beside this one: some turns of
-    // the scheduler may come between. A crowd that holds a shard up costs 200 ms and more.
+    // the scheduler may come between. A crowd that comes without turns costs 200 ms and more; one that goes, slowly in a debug
+    // build, 64 to 139, which this bound lets through: the unit tests of `crowd.rs` and `bench storm` see that.
     let usual = median(before).max(Duration::from_millis(75));
     for worst in [median(coming), median(going)] {
         assert!(worst <= 2 * usual, "a p99 of {worst:?} where {usual:?} is usual; {rounds:?}");

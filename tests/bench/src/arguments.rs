@@ -44,7 +44,7 @@ pub(crate) enum Scenario {
     Half,
     /// What healthy sockets notice of those that stop reading
     Slow,
-    /// What those who are there notice of 10,000 that come at once
+    /// What those who are there notice of 10,000 that come and go at once
     Storm,
     /// A burst with two shards against one, on all cores
     Shards,

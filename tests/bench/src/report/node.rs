@@ -94,9 +94,9 @@ pub(super) fn storm(findings: &Findings) -> Option<String> {
     let mut table = Table::new(&["p99 of those who are there", "µs", "to before"]);
     table.row(&["before".to_owned(), spread(&storm.p99_alone), "1.00 ×".to_owned()]);
     let against = ratio(&storm.p99_during, &storm.p99_alone);
-    table.row(&["while crowds come".to_owned(), spread(&storm.p99_during), against]);
+    table.row(&["while crowds come and go".to_owned(), spread(&storm.p99_during), against]);
     Some(format!(
-        "## A crowd comes at once\n\nPushcast, one shard, {} sockets in one room, {} pushes/s for {} s, each until the last \
+        "## A crowd comes and goes at once\n\nPushcast, one shard, {} sockets in one room, {} pushes/s for {} s, each until the last \
          socket has it. A crowd of {} connects as fast as its core lets it, without waiting for answers; when all are in, \
          which took {} s at worst, all go and come again. It came {} times in all, and shared the load's core at a low \
          priority.\n\n{}",

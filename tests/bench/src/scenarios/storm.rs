@@ -1,4 +1,4 @@
-//! A crowd that comes at once, again and again, and what those who are there notice of it.
+//! A crowd that comes and goes at once, again and again, and what those who are there notice of it.
 
 use std::{
     net::SocketAddr,
@@ -63,7 +63,7 @@ pub(crate) fn run(settings: Settings, failures: &mut Failures) -> Storm {
     storm
 }
 
-/// The p99 before and while crowds come, of the same sockets, and what each crowd took.
+/// The p99 before and while crowds come and go, of the same sockets, and what each crowd took.
 fn measure() -> anyhow::Result<(f64, f64, Vec<Duration>)> {
     let directory = tempfile::tempdir()?;
     let plan =

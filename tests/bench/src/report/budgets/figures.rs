@@ -142,7 +142,7 @@ fn latencies(findings: &Findings) -> Vec<Budget> {
     let storm = findings.storm.as_ref();
     let storm = storm.map(|storm| storm.p99_during.over(&storm.p99_alone)).unwrap_or_default();
     budgets.push(Budget::new(
-        "10,000 come at once: p99 of those who are there, to before",
+        "10,000 come and go at once: p99 of those who are there, to before",
         storm,
         Bound::AtMost(2.0),
         "×",
